@@ -1,0 +1,36 @@
+"""Writing files so that nobody ever meets half of one."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+
+
+def atomic_write(path: str | os.PathLike[str], data: str | bytes) -> None:
+    """Write a whole file or leave what was there: a temporary file beside it, then one rename.
+
+    Text is written as UTF-8, its line ends as they are. A link is followed, an existing file keeps its
+    permissions, and what is not a regular file (``/dev/stdout``, a pipe) is written to as it is.
+
+    Raises
+    ------
+    OSError
+        when the folder is missing or not writable; no temporary file is left behind, on Ctrl-C neither.
+    """
+    content = data.encode("utf-8") if isinstance(data, str) else data
+    target = Path(os.path.realpath(path))
+    if target.exists() and not target.is_file():
+        with open(path, "wb") as stream:
+            stream.write(content)
+        return
+    temporary = target.with_name(f".{target.name[:100]}.{secrets.token_hex(4)}.tmp")
+    try:
+        with open(temporary, "xb") as stream:  # not tempfile: its 0600 would stay on the finished file
+            stream.write(content)
+        if target.exists():
+            temporary.chmod(target.stat().st_mode & 0o7777)
+        os.replace(temporary, target)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
