@@ -1,0 +1,149 @@
+"""What computes the networks: PyTorch, on a CPU or a CUDA device.
+
+The rows that come out do not depend on what else was in the call (law 6) nor on the number of
+threads (law 8), bit for bit. For a matrix product the shape of the whole batch chooses the kernel,
+so every call on the network has one of two fixed shapes: `BATCH` short inputs of one length, the
+rest of the batch filled with zeros, or a single long one. Each call runs on one thread of the CPU;
+several calls run side by side.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from diarize.errors import ConfigError
+
+if TYPE_CHECKING:
+    import torch
+
+BATCH = 4
+"""Short inputs a call: on one thread 4 cost .6 of 4 single ones; 8 gain little and waste more."""
+
+MAX_BATCHED_FRAMES = 200
+"""Inputs of more frames (2 s) fill a core alone and are computed one by one."""
+
+
+class TorchEngine:
+    """A CAM++ network in PyTorch, shared by any number of threads and streams.
+
+    path : checkpoint file
+    device : "auto" (CUDA where there is one), "cpu", "cuda", "cuda:1", ...
+    threads : how many calls run side by side on the CPU; 0 means one a core
+    """
+
+    def __init__(self, path: str | Path, *, device: str = "auto", threads: int = 0) -> None:
+        from diarize.networks.campplus import CAMPPlus
+
+        self.device = find_device(device)
+        self.network = CAMPPlus.load(path).to(self.device)
+        self.embedding_size = self.network.shape.embedding_size
+        self.feature_bins = self.network.shape.feature_bins
+        self.threads = 1 if self.device.type == "cuda" else threads or available_cores()
+        self._pool: ThreadPoolExecutor | None = None
+        self._lock = threading.Lock()
+
+    def __call__(self, inputs: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+        """Embed feature matrices.
+
+        inputs : n matrices of shape (T, F) float32, T may differ
+        returns : (n, E) float32, as the network gives them (not normalised)
+        """
+        calls = list(batches([len(features) for features in inputs]))
+        rows = np.zeros((len(inputs), self.embedding_size), np.float32)
+        if len(calls) == 1 or self.threads == 1:
+            results = [self._call([inputs[i] for i in call]) for call in calls]
+        else:
+            results = list(self._workers().map(self._call, [[inputs[i] for i in call] for call in calls]))
+        for call, result in zip(calls, results, strict=True):
+            rows[call] = result
+        return rows
+
+    def _call(self, inputs: list[NDArray[np.float32]]) -> NDArray[np.float32]:
+        import torch
+
+        frames = len(inputs[0])
+        size = BATCH if frames <= MAX_BATCHED_FRAMES else 1
+        batch = np.zeros((size, frames, self.feature_bins), np.float32)
+        batch[: len(inputs)] = inputs
+        with torch.inference_mode(), one_thread(self.device):
+            rows = self.network(torch.from_numpy(batch).to(self.device)).cpu().numpy()
+        return np.asarray(rows[: len(inputs)], np.float32)
+
+    def _workers(self) -> ThreadPoolExecutor:
+        with self._lock:
+            if self._pool is None:
+                self._pool = ThreadPoolExecutor(self.threads, thread_name_prefix="diarize-engine")
+            return self._pool
+
+
+def batches(lengths: Sequence[int]) -> list[list[int]]:
+    """Group the indices of equal lengths into the calls that `TorchEngine` makes."""
+    groups: dict[int, list[int]] = {}
+    for i, length in enumerate(lengths):
+        groups.setdefault(length, []).append(i)
+    calls = []
+    for length, indices in groups.items():
+        size = BATCH if length <= MAX_BATCHED_FRAMES else 1
+        calls += [indices[i : i + size] for i in range(0, len(indices), size)]
+    return calls
+
+
+class one_thread:
+    """Inside the block PyTorch uses one thread of the CPU; before and after it, the caller's number."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.wanted = device.type == "cpu"
+        self.before = 0
+
+    def __enter__(self) -> None:
+        import torch
+
+        self.before = torch.get_num_threads()
+        if self.wanted and self.before != 1:
+            torch.set_num_threads(1)
+
+    def __exit__(self, *exc: object) -> None:
+        import torch
+
+        if self.wanted and self.before != 1:
+            torch.set_num_threads(self.before)
+
+
+def find_device(name: str) -> torch.device:
+    """The device of this name, ConfigError if this machine does not have it."""
+    import torch
+
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise ConfigError(f"device must be 'auto', 'cpu' or 'cuda', got {name!r}") from None
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ConfigError(
+            f"device {name!r} was asked for, but PyTorch {torch.__version__} sees no CUDA device; use 'cpu'"
+        )
+    if device.type not in ("cpu", "cuda"):
+        raise ConfigError(f"device must be 'auto', 'cpu' or 'cuda', got {name!r}")
+    return device
+
+
+def available_cores() -> int:
+    """Cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def unit(rows: NDArray[np.floating]) -> NDArray[np.float32]:
+    """Rows scaled to length 1, (n, E) float32; a zero row stays zero."""
+    norms = np.linalg.norm(rows, axis=-1, keepdims=True)
+    return np.asarray(rows / np.where(norms > 0, norms, 1), np.float32)
