@@ -36,3 +36,7 @@ class StreamFinished(DiarizeError, RuntimeError):
 
     def __init__(self, what: str = "this stream") -> None:
         super().__init__(f"{what} is finished; make a new one for new audio")
+
+
+class SpeakerCountWarning(UserWarning):
+    """More speakers were asked for than there are windows of speech to give them."""

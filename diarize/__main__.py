@@ -1,0 +1,5 @@
+"""``python -m diarize`` is the command ``diarize``."""
+
+from diarize.cli import main
+
+main()

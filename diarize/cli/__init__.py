@@ -1,0 +1,75 @@
+"""The command `diarize`: one file a verb; this one puts them together.
+
+Exit status: 0 all done; 1 something could not be done (it is named on standard error);
+2 the command line is wrong; 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import warnings
+from typing import Annotated
+
+import typer
+
+from diarize import __version__
+from diarize.cli import config, doctor, embed, models, run, score, verify
+from diarize.cli.terminal import settings
+from diarize.errors import DiarizeError
+
+app = typer.Typer(
+    name="diarize",
+    help="Who spoke when, and is this the same voice.",
+    epilog="Start with: diarize run meeting.m4a",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("run")(run.run)
+app.command("verify")(verify.verify)
+app.command("embed")(embed.embed)
+app.command("score")(score.score)
+app.add_typer(models.app, name="models")
+app.command("config")(config.config)
+app.command("doctor")(doctor.doctor)
+
+
+def show_version(wanted: bool) -> None:
+    """Print the version and stop."""
+    if wanted:
+        typer.echo(f"diarize {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say what is being done.")] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="No progress bar, no notes; errors only.")
+    ] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=show_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Who spoke when, and is this the same voice."""
+    settings.quiet = quiet
+    level = logging.INFO if verbose else logging.ERROR if quiet else logging.WARNING
+    logging.basicConfig(level=level, format="%(levelname)s: %(message)s", stream=sys.stderr)
+    warnings.showwarning = lambda message, *_, **__: logging.getLogger("diarize").warning("%s", message)
+
+
+def main() -> None:
+    """Run the command; errors raised on purpose become one line and exit status 1."""
+    try:
+        app()
+    except DiarizeError as error:
+        typer.echo(f"error: {error}", err=True)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        typer.echo("interrupted", err=True)
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(141)

@@ -1,0 +1,142 @@
+"""`diarize run`: who spoke when, in files."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from diarize.cli.terminal import (
+    ChannelOption,
+    ConfigOption,
+    DeviceOption,
+    ModelOption,
+    ThreadsOption,
+    finish,
+    load_diarizer,
+    note,
+    output_paths,
+    progress_bar,
+    write_or_say,
+)
+from diarize.errors import ConfigError, DiarizeError
+
+if TYPE_CHECKING:
+    from diarize.pipeline import Diarizer
+    from diarize.result import Diarization
+
+
+def run(
+    files: Annotated[
+        list[Path], typer.Argument(help="Recordings: any file with sound in it.", show_default=False)
+    ],
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            help="Folder for NAME.rttm files; - writes RTTM to standard output.",
+            show_default=False,
+        ),
+    ] = None,
+    num_speakers: Annotated[
+        int | None, typer.Option("--num-speakers", "-n", min=1, help="Exactly this many speakers.")
+    ] = None,
+    min_speakers: Annotated[int | None, typer.Option(min=1, help="At least this many speakers.")] = None,
+    max_speakers: Annotated[int | None, typer.Option(min=1, help="At most this many speakers.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace RTTM files that exist.")] = False,
+    channel: ChannelOption = None,
+    config: ConfigOption = None,
+    model: ModelOption = None,
+    device: DeviceOption = None,
+    threads: ThreadsOption = None,
+) -> None:
+    """Say who spoke when.
+
+    Without -o the turns are printed, one a line: start, end, speaker.
+
+    Examples:
+    - `diarize run meeting.m4a` prints the turns
+
+    - `diarize run *.wav -o turns` writes turns/NAME.rttm for each
+
+    - `diarize run call.mp3 -n 2 -o - | grep SPEAKER_01` writes RTTM to the pipe
+
+    One file that fails does not stop the others; it is named at the end, and the exit status is 1.
+    """
+    from diarize.clustering import Bounds
+
+    Bounds.of(num_speakers, min_speakers, max_speakers)  # refuse contradictions before any work
+    to_pipe = output is not None and str(output) == "-"
+    paths: list[Path] = []
+    if to_pipe and len({file.stem for file in files}) < len(files):
+        raise ConfigError(
+            "two of the files have one name, which RTTM could not tell apart; run them one by one"
+        )
+    if output is not None and not to_pipe:
+        paths = output_paths(files, output, ".rttm", overwrite)
+    diarizer = load_diarizer(config, model, device, threads)
+    failed = []
+    for i, file in enumerate(files):
+        title = f"{file.name} ({i + 1}/{len(files)})" if len(files) > 1 else file.name
+        try:
+            begun = time.monotonic()
+            found = diarize_file(diarizer, file, title, channel, num_speakers, min_speakers, max_speakers)
+            taken = time.monotonic() - begun
+            if paths:
+                write_or_say(paths[i], found.to_rttm())
+                typer.echo(paths[i])
+            elif to_pipe:
+                sys.stdout.write(found.to_rttm())
+                sys.stdout.flush()
+            else:
+                if len(files) > 1:
+                    typer.echo(f"== {file}")
+                typer.echo(str(found))
+            note(summary(found, file, taken))
+        except DiarizeError as error:
+            failed.append(str(error))
+    finish(failed, len(files))
+
+
+def diarize_file(
+    diarizer: Diarizer,
+    file: Path,
+    title: str,
+    channel: int | None,
+    num_speakers: int | None,
+    min_speakers: int | None,
+    max_speakers: int | None,
+) -> Diarization:
+    """One recording, with a bar over its seconds."""
+    from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+    from diarize.audio import open_audio
+
+    with open_audio(file) as audio:
+        total = audio.duration_s
+    with progress_bar(
+        TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn()
+    ) as bar:
+        task = bar.add_task(title, total=total)
+        return diarizer(
+            file,
+            channel=channel,
+            num_speakers=num_speakers,
+            min_speakers=min_speakers,
+            max_speakers=max_speakers,
+            progress=lambda done: bar.update(task, completed=done),
+        )
+
+
+def summary(found: Diarization, file: Path, taken: float) -> str:
+    """One line on what was found and how long it took."""
+    count = len(found.speakers)
+    speech = sum(found.speaking_time.values())
+    return (
+        f"{file.name}: {count} speaker{'s' if count != 1 else ''}, {speech:.1f} s of speech in "
+        f"{found.duration:.1f} s, took {taken:.1f} s"
+    )

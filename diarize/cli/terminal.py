@@ -1,0 +1,155 @@
+"""What the verbs share: the terminal, progress bars, loading the diarizer, names of output files."""
+
+from __future__ import annotations
+
+import io
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from diarize import models
+from diarize.errors import ConfigError, DiarizeError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from rich.progress import Progress
+
+    from diarize.pipeline import Diarizer
+
+
+@dataclass
+class Settings:
+    """What was said before the verb."""
+
+    quiet: bool = False
+
+
+settings = Settings()
+
+ConfigOption = Annotated[
+    str | None,
+    typer.Option(
+        "--config",
+        "-c",
+        help="A TOML file, or a shipped one by name: default, meeting, telephone, 3dspeaker.",
+    ),
+]
+ModelOption = Annotated[
+    str | None,
+    typer.Option("--model", help="A name from `diarize models`, or the path of a CAM++ checkpoint."),
+]
+DeviceOption = Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda, cuda:1, ...")]
+ThreadsOption = Annotated[
+    int | None, typer.Option("--threads", min=0, help="Threads on the CPU; 0: one a core.")
+]
+ChannelOption = Annotated[
+    int | None, typer.Option("--channel", min=0, help="Use one channel, 0 the first; default: their average.")
+]
+
+
+def note(text: str) -> None:
+    """A line for people, on standard error, unless --quiet."""
+    if not settings.quiet:
+        typer.echo(text, err=True)
+
+
+@contextmanager
+def progress_bar(*columns: Any) -> Iterator[Progress]:
+    """A rich progress bar on standard error; invisible in a pipe or under --quiet."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    console = Console(stderr=True)
+    visible = console.is_terminal and not settings.quiet
+    with Progress(*columns, console=console, transient=True, disable=not visible) as bar:
+        yield bar
+
+
+@contextmanager
+def fetch_progress() -> Iterator[models.Progress]:
+    """A bar for `diarize.models.resolve`, shown from the first byte on."""
+    from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        DownloadColumn(),
+        TimeRemainingColumn(),
+    )
+    with progress_bar(*columns) as bar:
+        task = bar.add_task("", total=None, visible=False)
+
+        def show(what: str, done: int, total: int | None) -> None:
+            bar.update(task, description=what, completed=done, total=total, visible=True)
+
+        yield show
+
+
+def load_diarizer(config: str | None, model: str | None, device: str | None, threads: int | None) -> Diarizer:
+    """The diarizer that the options describe, with a bar while its weights arrive."""
+    from diarize.pipeline import Diarizer
+
+    with fetch_progress() as progress:
+        return Diarizer(config, model=model, device=device, threads=threads, on_fetch=progress)
+
+
+def output_paths(sources: Sequence[Path], folder: Path, suffix: str, overwrite: bool) -> list[Path]:
+    """Where the output of each source goes; refused, before any work, where two would collide.
+
+    Raises ConfigError for collisions, for existing files without --overwrite, for an unusable folder.
+    """
+    paths = [folder / (source.stem + suffix) for source in sources]
+    taken: dict[str, Path] = {}
+    for source, path in zip(sources, paths, strict=True):
+        other = taken.setdefault(path.name.casefold(), source)
+        if other is not source:
+            raise ConfigError(
+                f"{other} and {source} would both be written to {path}; "
+                "rename one, or give each an -o of its own"
+            )
+    there = [str(path) for path in paths if path.exists()]
+    if there and not overwrite:
+        more = f" and {len(there) - 1} more" if len(there) > 1 else ""
+        raise ConfigError(f"{there[0]}{more} exists already; add --overwrite to replace it")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"{folder}: cannot be made a folder for the output: {error.strerror}") from None
+    return paths
+
+
+def save_embedding(path: Path, embedding: NDArray[np.float32]) -> None:
+    """Write one .npy, whole or not at all."""
+    import numpy as np
+
+    buffer = io.BytesIO()
+    np.save(buffer, embedding)
+    write_or_say(path, buffer.getvalue())
+
+
+def write_or_say(path: Path, data: str | bytes) -> None:
+    """Write a file whole or not at all; a full disk or a missing permission is one line, not a traceback."""
+    from diarize._files import atomic_write
+
+    try:
+        atomic_write(path, data)
+    except OSError as error:
+        raise DiarizeError(f"{path}: cannot be written: {error.strerror}") from None
+
+
+def finish(failed: Sequence[str], total: int) -> None:
+    """Name what failed and leave with status 1, if anything did."""
+    if not failed:
+        return
+    if total > 1:
+        typer.echo(f"{len(failed)} of {total} failed:", err=True)
+    for line in failed:
+        typer.echo(f"error: {line}", err=True)
+    sys.stdout.flush()
+    raise typer.Exit(1)

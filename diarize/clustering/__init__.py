@@ -1,0 +1,63 @@
+"""Rows to labels: which windows are the same speaker.
+
+Two rows are one speaker exactly when their score reaches the threshold, and no other rule applies:
+that is verification (law 3). More rows are clustered agglomeratively or spectrally, then clusters
+too small to be a person and clusters that are one person are dealt with, all within the count that
+was asked for (law 7).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from diarize.clustering.affinity import relabel, scores
+from diarize.clustering.counting import Bounds, absorb_small, merge_near, split_to
+from diarize.clustering.linkage import average_linkage
+from diarize.clustering.spectral import spectral
+from diarize.config import ClusteringConfig
+
+__all__ = ["Bounds", "cluster"]
+
+
+def cluster(
+    rows: NDArray[np.float32],
+    weights: NDArray[np.float64],
+    config: ClusteringConfig,
+    threshold: float,
+    bounds: Bounds | None = None,
+) -> NDArray[np.int64]:
+    """Label rows by speaker.
+
+    rows : (n, E) float32, unit norm
+    weights : (n,) windows behind each row
+    threshold : the score from which two rows are one speaker
+    bounds : the count that was asked for, if any; it overrides every rule
+    returns : (n,) labels 0, 1, ... in order of first appearance
+    """
+    bounds = bounds or Bounds()
+    n = len(rows)
+    if n < 2:
+        return np.zeros(n, np.int64)
+    affinity = scores(rows)
+    if n == 2:
+        return average_linkage(
+            affinity, weights, threshold, min_clusters=bounds.low, max_clusters=bounds.high
+        )
+    if config.method == "spectral" or (config.method == "auto" and n >= config.spectral_min_windows):
+        labels = spectral(
+            affinity,
+            min_speakers=bounds.low,
+            max_speakers=bounds.high or max(config.eigengap_max, bounds.low),
+            keep_fraction=config.keep_fraction,
+            keep_min=config.keep_min,
+        )
+    else:
+        labels = average_linkage(
+            affinity, weights, threshold, min_clusters=bounds.low, max_clusters=bounds.high
+        )
+    labels = relabel(labels)
+    labels = absorb_small(labels, rows, weights, config.min_cluster_windows, bounds.low)
+    if config.merge_threshold is not None or bounds.high is not None:
+        labels = merge_near(labels, rows, weights, config.merge_threshold or np.inf, bounds)
+    return split_to(labels, affinity, weights, bounds.low)

@@ -1,0 +1,46 @@
+"""A bounded summary of any number of rows: weighted representatives.
+
+Clustering needs every pair of rows, so their number must not grow with the recording. Once
+`max_rows` rows are held, average linkage brings them down to half as many, each with the number of
+windows it stands for; a window keeps only the index of its representative. That happens at the same
+window whatever was pushed how, so a stream and a file compress alike (laws 2 and 10).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from diarize.clustering.affinity import centroids, scores
+from diarize.clustering.linkage import average_linkage
+
+
+@dataclass
+class Representatives:
+    """Rows as they come; exact until `max_rows` of them, summarised beyond."""
+
+    max_rows: int
+    rows: list[NDArray[np.float32]] = field(default_factory=list)
+    weights: list[float] = field(default_factory=list)
+    index: list[int] = field(default_factory=list)
+
+    def add(self, row: NDArray[np.float32]) -> None:
+        """Add the unit row of one more window."""
+        if len(self.rows) >= self.max_rows:
+            self._compress()
+        self.index.append(len(self.rows))
+        self.rows.append(row)
+        self.weights.append(1.0)
+
+    def arrays(self) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
+        """The rows (m, E) and the windows behind each (m,), m <= max_rows."""
+        return np.stack(self.rows), np.asarray(self.weights, np.float64)
+
+    def _compress(self) -> None:
+        rows, weights = self.arrays()
+        labels = average_linkage(scores(rows), weights, -np.inf, min_clusters=self.max_rows // 2)
+        self.rows = list(centroids(rows, labels, weights))
+        self.weights = np.bincount(labels, weights).tolist()
+        self.index = labels[self.index].tolist()

@@ -1,0 +1,158 @@
+"""What comes out: turns, a diarization, a verdict on a pair of voices."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from diarize.errors import FormatError
+
+if TYPE_CHECKING:
+    from pyannote.core import Annotation
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Turn:
+    """One speaker from `start` to `end`, in seconds."""
+
+    start: float
+    end: float
+    speaker: str
+
+    @property
+    def duration(self) -> float:
+        """Seconds from start to end."""
+        return self.end - self.start
+
+    def __str__(self) -> str:
+        return f"{clock(self.start)} - {clock(self.end)}  {self.speaker}"
+
+
+@dataclass(frozen=True, eq=False)
+class Diarization:
+    """Who spoke when in one recording.
+
+    turns : in order of time; turns of one speaker never touch
+    duration : seconds of audio
+    uri : the recording's name, as RTTM carries it
+    embeddings : mean embedding of each speaker, (E,) float32, unit norm
+    """
+
+    turns: tuple[Turn, ...]
+    duration: float
+    uri: str = "recording"
+    embeddings: Mapping[str, NDArray[np.float32]] = field(default_factory=dict, repr=False)
+
+    @cached_property
+    def speakers(self) -> tuple[str, ...]:
+        """Names in order of first appearance."""
+        return tuple(dict.fromkeys(turn.speaker for turn in self.turns))
+
+    @cached_property
+    def speaking_time(self) -> dict[str, float]:
+        """Seconds each speaker spoke."""
+        times = dict.fromkeys(self.speakers, 0.0)
+        for turn in self.turns:
+            times[turn.speaker] += turn.duration
+        return times
+
+    @cached_property
+    def annotation(self) -> Annotation:
+        """The turns as a `pyannote.core.Annotation`."""
+        from pyannote.core import Annotation, Segment
+
+        annotation = Annotation(uri=self.uri)
+        for track, turn in enumerate(self.turns):
+            annotation[Segment(turn.start, turn.end), track] = turn.speaker
+        return annotation
+
+    def to_rttm(self) -> str:
+        """The turns as RTTM lines, times in milliseconds."""
+        from diarize.formats.rttm import format_rttm
+
+        return format_rttm(self.turns, self.uri)
+
+    def write(self, path: str | Path) -> Path:
+        """Write to a file whose ending names the format (.rttm), whole or not at all; returns its path."""
+        from diarize._files import atomic_write
+
+        path = Path(path)
+        if path.suffix.lower() != ".rttm":
+            raise FormatError(f"{path}: the ending must name a format that can be written: .rttm")
+        atomic_write(path, self.to_rttm())
+        return path
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Diarization):
+            return NotImplemented
+        return (self.turns, self.duration) == (other.turns, other.duration)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __iter__(self) -> Iterator[Turn]:
+        return iter(self.turns)
+
+    def __len__(self) -> int:
+        return len(self.turns)
+
+    def __str__(self) -> str:
+        if not self.turns:
+            return f"no speech in {clock(self.duration)}"
+        return "\n".join(str(turn) for turn in self.turns)
+
+    def _repr_svg_(self) -> str | None:
+        """The timeline, in a notebook; None (plain text) without matplotlib."""
+        try:
+            from diarize.plotting import timeline_svg
+
+            return timeline_svg(self)
+        except ModuleNotFoundError:
+            return None
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Voice:
+    """What one recording says of its speaker.
+
+    embedding : (E,) float32, unit norm
+    seconds : of audio that was embedded
+    """
+
+    embedding: NDArray[np.float32]
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Whether two recordings are the same voice.
+
+    score : cosine of the two embeddings, in [-1, 1]
+    threshold : the score from which two recordings count as one speaker
+    """
+
+    score: float
+    threshold: float
+
+    @property
+    def same(self) -> bool:
+        """True exactly when the score reaches the threshold."""
+        return self.score >= self.threshold
+
+    def __bool__(self) -> bool:
+        return self.same
+
+    def __str__(self) -> str:
+        said, sign = ("same speaker", ">=") if self.same else ("different speakers", "<")
+        return f"{said}: score {self.score:.3f} {sign} threshold {self.threshold:.3f}"
+
+
+def clock(seconds: float) -> str:
+    """Seconds as 0:00:00.000."""
+    ms = round(seconds * 1000)
+    return f"{ms // 3_600_000}:{ms // 60_000 % 60:02d}:{ms // 1000 % 60:02d}.{ms % 1000:03d}"

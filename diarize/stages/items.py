@@ -1,0 +1,32 @@
+"""What the stages hand to one another; every time is a sample index at 16 kHz."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """Contiguous speech ``[start, end)``; an open one may still grow, its start is settled."""
+
+    start: int
+    end: int
+    closed: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """What is embedded, ``[start, end)``, and the region it lies in, by the region's start."""
+
+    start: int
+    end: int
+    region: int
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A piece ``[start, end)`` of one speaker, by label."""
+
+    start: int
+    end: int
+    label: int

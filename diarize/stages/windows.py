@@ -1,0 +1,79 @@
+"""Speech regions to windows: the pieces that are embedded.
+
+Windows lie on an absolute grid, window k at ``[k step, k step + length)``, clipped inward to their
+region on the 10 ms frames; a piece of less than half a window is left to its neighbour. A region in
+which no window keeps its half becomes one window as a whole. So every window lies inside its region,
+and its place depends on the audio clock and the region alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from diarize.audio import SAMPLE_RATE
+from diarize.config import WindowsConfig
+from diarize.errors import StreamFinished
+from diarize.features import FRAME_SHIFT
+from diarize.stages.items import Region, Window
+
+
+@dataclass
+class WindowsState:
+    """Where one stream is: the open region, the next window of the grid, whether one was given."""
+
+    region: int | None = None
+    next: int = 0
+    given: bool = False
+    finished: bool = False
+
+
+class Windows:
+    """The stage: regions in, windows out, each as soon as its region is known to cover it."""
+
+    def __init__(self, config: WindowsConfig, state: WindowsState | None = None) -> None:
+        self.length = round(config.length_s * SAMPLE_RATE)
+        self.step = round(config.step_s * SAMPLE_RATE)
+        self.min_length = round(config.min_length_s * SAMPLE_RATE)
+        self.state = state or WindowsState()
+
+    @property
+    def horizon(self) -> int | None:
+        """No window of the open region to come starts before this sample; None without one."""
+        state = self.state
+        if state.region is None:
+            return None
+        return max(state.region, state.next * self.step) if state.given else state.region
+
+    def push(self, regions: Iterable[Region]) -> list[Window]:
+        """Regions in order, open ones as often as they grow; returns windows in order."""
+        if self.state.finished:
+            raise StreamFinished("this window stage")
+        return [window for region in regions for window in self._region(region)]
+
+    def finish(self) -> list[Window]:
+        """Nothing is held back: the region stage closes every region."""
+        self.state.finished = True
+        return []
+
+    def _region(self, region: Region) -> list[Window]:
+        state = self.state
+        start = -(-region.start // FRAME_SHIFT) * FRAME_SHIFT
+        end = region.end // FRAME_SHIFT * FRAME_SHIFT
+        if state.region != region.start:
+            # The first of the grid that keeps half a window inside the region.
+            first = -(-(start - self.length // 2) // self.step)
+            state.region, state.next, state.given = region.start, first, False
+        windows = []
+        while True:
+            left, right = state.next * self.step, state.next * self.step + self.length
+            if right > end and (not region.closed or end - max(left, start) < self.length // 2):
+                break
+            windows.append(Window(max(left, start), min(right, end), region.start))
+            state.next += 1
+        if region.closed:
+            if not windows and not state.given and end - start >= self.min_length:
+                windows.append(Window(start, end, region.start))
+            state.region = None
+        state.given = state.given or bool(windows)
+        return windows

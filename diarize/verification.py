@@ -1,0 +1,48 @@
+"""Is this the same voice: whole recordings to one embedding each, and pairs of them to a verdict.
+
+It is diarization with two rows: the same embedder, the same score, the same threshold (law 3).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from diarize.audio import SAMPLE_RATE
+from diarize.clustering.affinity import scores
+from diarize.engine import unit
+from diarize.errors import AudioError
+from diarize.result import Verdict
+from diarize.stages.embedding import Embedder
+
+MAX_PIECE = 60 * SAMPLE_RATE
+"""Up to this many samples are embedded at once; longer audio in equal pieces."""
+
+MIN_SAMPLES = SAMPLE_RATE // 10
+"""Below 0.1 s there are too few feature frames for a standard deviation that means anything."""
+
+
+def embed(embedder: Embedder, samples: NDArray[np.float32], name: str = "audio") -> NDArray[np.float32]:
+    """One unit row (E,) float32 for all samples; beyond 60 s the weighted mean of equal pieces.
+
+    Raises AudioError for less than 0.1 s, and for digital silence, which has no voice in it.
+    """
+    if len(samples) < MIN_SAMPLES:
+        raise AudioError(
+            f"{name}: at least {MIN_SAMPLES / SAMPLE_RATE} s of audio are needed for an embedding, "
+            f"got {len(samples) / SAMPLE_RATE:.3f} s"
+        )
+    if not samples.any():
+        raise AudioError(f"{name}: digital silence, there is no voice to embed")
+    pieces = np.array_split(samples, -(-len(samples) // MAX_PIECE))
+    rows = embedder(pieces)
+    if len(rows) == 1:
+        row: NDArray[np.float32] = rows[0]
+        return row
+    weights = np.array([len(piece) for piece in pieces], np.float64)
+    return unit((rows * weights[:, None]).sum(0))
+
+
+def verdict(a: NDArray[np.float32], b: NDArray[np.float32], threshold: float) -> Verdict:
+    """Compare two unit rows (E,)."""
+    return Verdict(score=float(scores(np.stack([a, b]))[0, 1]), threshold=float(threshold))
