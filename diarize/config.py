@@ -51,6 +51,11 @@ class WindowsConfig:
     )
     min_length_s: float = option(0.1, "a region with less than this is too short to tell who spoke", low=0.08)
 
+    @property
+    def length(self) -> int:
+        """Samples at 16 kHz in a window."""
+        return round(self.length_s * 16_000)
+
 
 @dataclass(frozen=True)
 class ClusteringConfig:

@@ -147,7 +147,8 @@ class Diarizer:
         """The voice of a recording: (E,) float32, unit norm.
 
         All samples up to 60 s are embedded at once, longer recordings as the weighted mean of equal
-        pieces; `vad=True` leaves out what is not speech. Raises AudioError for under 0.1 s.
+        pieces, shorter ones than a window repeated to fill it; `vad=True` leaves out what is not
+        speech. Raises AudioError for under 0.1 s.
         """
         return self.voice(source, sample_rate=sample_rate, channel=channel, vad=vad).embedding
 
@@ -194,7 +195,8 @@ class Diarizer:
             samples = self.speech(samples)
             if not len(samples):
                 raise AudioError(f"{name}: no speech was found in it")
-        return Voice(verification.embed(self.embedder, samples, name), len(samples) / SAMPLE_RATE)
+        row = verification.embed(self.embedder, samples, self.config.windows.length, name)
+        return Voice(row, len(samples) / SAMPLE_RATE)
 
     def speech(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
         """The samples (n,) at 16 kHz that lie in speech regions, joined."""
@@ -223,7 +225,7 @@ class Stream:
         self.vad = Vad(diarizer.vad)
         self.regions = Regions(config.vad)
         self.windows = Windows(config.windows)
-        self.embedding = Embedding(diarizer.embedder, self.windows.length)
+        self.embedding = Embedding(diarizer.embedder, config.windows.length)
         self.pending: list[NDArray[np.float32]] = []
         self.num_pending = 0
         self.num_samples = 0
@@ -336,7 +338,7 @@ class Stream:
         """For two windows exactly what `verify` uses; for more, that of two whole windows."""
         seconds = [(window.end - window.start) / SAMPLE_RATE for window in self.found_windows]
         if len(seconds) != 2:
-            seconds = [self.windows.length / SAMPLE_RATE] * 2
+            seconds = [self.diarizer.config.windows.length_s] * 2
         return self.diarizer.threshold(*seconds)
 
 

@@ -13,7 +13,7 @@ from diarize.clustering.affinity import scores
 from diarize.engine import unit
 from diarize.errors import AudioError
 from diarize.result import Verdict
-from diarize.stages.embedding import Embedder
+from diarize.stages.embedding import Embedder, repeat
 
 MAX_PIECE = 60 * SAMPLE_RATE
 """Up to this many samples are embedded at once; longer audio in equal pieces."""
@@ -22,9 +22,12 @@ MIN_SAMPLES = SAMPLE_RATE // 10
 """Below 0.1 s there are too few feature frames for a standard deviation that means anything."""
 
 
-def embed(embedder: Embedder, samples: NDArray[np.float32], name: str = "audio") -> NDArray[np.float32]:
+def embed(
+    embedder: Embedder, samples: NDArray[np.float32], length: int, name: str = "audio"
+) -> NDArray[np.float32]:
     """One unit row (E,) float32 for all samples; beyond 60 s the weighted mean of equal pieces.
 
+    Fewer samples than `length`, a window's, are repeated to fill it, as in diarization.
     Raises AudioError for less than 0.1 s, and for digital silence, which has no voice in it.
     """
     if len(samples) < MIN_SAMPLES:
@@ -35,7 +38,7 @@ def embed(embedder: Embedder, samples: NDArray[np.float32], name: str = "audio")
     if not samples.any():
         raise AudioError(f"{name}: digital silence, there is no voice to embed")
     pieces = np.array_split(samples, -(-len(samples) // MAX_PIECE))
-    rows = embedder(pieces)
+    rows = embedder([repeat(piece, length) for piece in pieces])
     if len(rows) == 1:
         row: NDArray[np.float32] = rows[0]
         return row

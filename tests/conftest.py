@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 import os
+import wave
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
+
+if TYPE_CHECKING:
+    from diarize import Diarizer
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = Path(os.environ.get("DIARIZE_TEST_DATA", ROOT.parent / "shared" / "data"))
@@ -17,3 +24,49 @@ def data() -> Path:
     if not DATA.is_dir():
         pytest.skip(f"no recordings at {DATA}; point DIARIZE_TEST_DATA to them")
     return DATA
+
+
+@pytest.fixture(scope="session")
+def write_wav():
+    """A function that writes int16 samples, (n,) or (n, channels), as a WAV file and returns its path."""
+
+    def write(path: Path, samples: np.ndarray, rate: int) -> Path:
+        with wave.open(str(path), "wb") as file:
+            file.setnchannels(1 if samples.ndim == 1 else samples.shape[1])
+            file.setsampwidth(2)
+            file.setframerate(rate)
+            file.writeframes(samples.astype("<i2").tobytes())
+        return path
+
+    return write
+
+
+def cached(name: str) -> Path:
+    """A model or the sample that `make test` has fetched; the test is skipped where it is not here."""
+    from diarize import ModelError, models
+
+    try:
+        return models.resolve(name, offline=True)
+    except ModelError:
+        pytest.skip(f"{name} is not on disk; fetch it: diarize models pull {name}")
+
+
+@pytest.fixture(scope="session")
+def weights() -> Callable[[str], Path]:
+    """A function from a model's name to its file."""
+    return cached
+
+
+@pytest.fixture(scope="session")
+def real_diarizer() -> Diarizer:
+    """The default diarizer with the real networks, on the CPU."""
+    from diarize import Diarizer
+
+    cached("campplus-zh-en")
+    return Diarizer(device="cpu")
+
+
+@pytest.fixture(scope="session")
+def sample_wav() -> Path:
+    """The sample conversation."""
+    return cached("sample")

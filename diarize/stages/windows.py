@@ -32,7 +32,7 @@ class Windows:
     """The stage: regions in, windows out, each as soon as its region is known to cover it."""
 
     def __init__(self, config: WindowsConfig, state: WindowsState | None = None) -> None:
-        self.length = round(config.length_s * SAMPLE_RATE)
+        self.length = config.length
         self.step = round(config.step_s * SAMPLE_RATE)
         self.min_length = round(config.min_length_s * SAMPLE_RATE)
         self.state = state or WindowsState()

@@ -1,0 +1,91 @@
+"""Networks made for the laws: exact, quick, and near the thresholds.
+
+A fake conversation writes its own truth into the samples: the amplitude says whether there is
+speech, the spectrum is not looked at. The fake VAD reads a probability, the fake embedder an angle,
+so a test decides to the last bit which score two windows have.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+RATE = 16000
+
+
+class FakeVad:
+    """Speech where a frame is loud; a little memory, as the real one has, to show state that is lost."""
+
+    def __call__(self, frames, h, c):
+        loud = (np.abs(frames[:, 64:]).mean(1) > 0.01).astype(np.float32)
+        probabilities, memory = [], float(h[0, 0, 0])
+        for value in loud:
+            memory = 0.25 * memory + 0.75 * float(value)
+            probabilities.append(memory)
+        h = h.copy()
+        h[0, 0, 0] = memory
+        return np.asarray(probabilities, np.float32), h, c
+
+
+class FakeEmbedder:
+    """The angle of a piece's voice in a plane, plus one axis that tells its place a little.
+
+    A voice v in [0, 1) is written as samples of +-0.1 with a mean of v / 10 of it. Noise on the angle
+    comes from the samples themselves, so a window shifted by one sample has another row.
+    """
+
+    embedding_size = 8
+
+    def __init__(self, noise: float = 0.35) -> None:
+        self.noise = noise
+        self.calls: list[int] = []
+
+    def __call__(self, pieces: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+        self.calls.append(len(pieces))
+        rows = [self.row(piece) for piece in pieces]
+        return np.asarray(rows, np.float32).reshape(len(rows), self.embedding_size)
+
+    def row(self, piece: NDArray[np.float32]) -> NDArray[np.float64]:
+        voice = float(piece.mean(dtype=np.float64)) * 10
+        checksum = int(np.abs(piece.astype(np.float64) * 2**24).sum()) % 1_000_003
+        jitter = np.random.default_rng(checksum).normal(0, self.noise, self.embedding_size)
+        angle = 2 * np.pi * voice
+        row = jitter + np.array([np.cos(angle), np.sin(angle), *np.zeros(self.embedding_size - 2)])
+        return row / np.linalg.norm(row)
+
+
+def speech(voice: float, seconds: float, rng: np.random.Generator) -> NDArray[np.float32]:
+    """Samples that the fakes take for `seconds` of this voice, 0 <= voice < 1."""
+    n = round(seconds * RATE)
+    return (0.1 * voice + 0.05 * rng.choice([-1.0, 1.0], n) + 0.01 * rng.standard_normal(n)).astype(
+        np.float32
+    )
+
+
+def silence(seconds: float) -> NDArray[np.float32]:
+    """Samples that the fakes take for none."""
+    return np.zeros(round(seconds * RATE), np.float32)
+
+
+def conversation(
+    seed: int, turns: int = 12, voices: Sequence[float] = (0.0, 0.18, 0.4)
+) -> NDArray[np.float32]:
+    """Turns of random voices and lengths with random pauses, some below and some above what is filled."""
+    rng = np.random.default_rng(seed)
+    pieces = []
+    for _ in range(turns):
+        pieces.append(silence(float(rng.choice([0.05, 0.4, 0.99, 1.01, 2.0]))))
+        pieces.append(speech(float(rng.choice(voices)), float(rng.uniform(0.12, 5.0)), rng))
+    return np.concatenate(pieces)
+
+
+def cuts(samples: NDArray, rng: np.random.Generator, largest: int) -> list[NDArray]:
+    """The samples in pieces of random sizes, empty ones and single samples among them."""
+    sizes, total = [], 0
+    while total < len(samples):
+        size = int(rng.choice([0, 1, 7, 511, 512, 513, int(rng.integers(1, largest + 1))]))
+        sizes.append(size)
+        total += size
+    return np.split(samples, np.cumsum(sizes)[:-1].clip(max=len(samples)))

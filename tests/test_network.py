@@ -1,0 +1,167 @@
+"""CAM++ against the original implementation, and the engine's promises about its rows."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from diarize import ModelError
+from diarize.audio import read_audio
+from diarize.engine import BATCH, TorchEngine, batches, find_device, unit
+from diarize.errors import ConfigError
+from diarize.features import FRAME_LENGTH, FRAME_SHIFT, log_mel, num_frames
+from diarize.networks.campplus import CAMPPlus, CAMPPlusShape
+from diarize.stages.embedding import CAMPPlusEmbedder
+
+GOLDEN = {"campplus-zh-cn": "zh-cn_16k-common", "campplus-zh-en": "zh_en_16k-common_advanced"}
+
+
+@pytest.fixture(scope="module")
+def golden(data):
+    return np.load(data / "golden" / "campplus.npz")
+
+
+@pytest.mark.parametrize("name", GOLDEN)
+def test_embeddings_are_those_of_the_original(name, golden, data, weights):
+    embedder = CAMPPlusEmbedder(weights(name), device="cpu")
+    keys = [key for key in golden.files if key.startswith(GOLDEN[name])]
+    assert len(keys) >= 10
+    for key in keys:
+        _, folder, file = key.split("/")
+        samples = read_audio(data / "speakers" / "zh_campplus" / folder / file)
+        cosine = float(embedder([samples])[0] @ unit(golden[key]))
+        assert cosine >= 0.9999, (key, cosine)
+
+
+def test_the_model_cards_pairs(data, weights):
+    embedder = CAMPPlusEmbedder(weights("campplus-zh-cn"), device="cpu")
+    folder = data / "speakers" / "zh_campplus"
+    files = ["3dspk_cn_speaker1/speaker1_a", "3dspk_cn_speaker1/speaker1_b", "3dspk_cn_speaker2/speaker2_a"]
+    a, b, other = embedder([read_audio(folder / f"{file}_cn_16k.flac") for file in files])
+    assert round(float(a @ b), 3) == 0.694
+    assert round(float(a @ other), 3) == -0.084
+
+
+def test_the_filterbank_is_the_originals(golden, data):
+    (key,) = [key for key in golden.files if key.startswith("fbank/")]
+    samples = read_audio(data / "speakers" / "zh_campplus" / key.removeprefix("fbank/"))
+    ours, original = log_mel(samples)[: len(golden[key])], golden[key]
+    offset = (ours - original).mean(0)  # the original's mean is over the whole file, or not removed
+    assert np.abs(ours - original - offset).max() < 1e-4
+
+
+def test_feature_frames_lie_inside_the_samples():
+    rng = np.random.default_rng(0)
+    for count in (
+        0,
+        FRAME_LENGTH - 1,
+        FRAME_LENGTH,
+        FRAME_LENGTH + FRAME_SHIFT - 1,
+        FRAME_LENGTH + FRAME_SHIFT,
+        16000,
+    ):
+        features = log_mel(rng.standard_normal(count).astype(np.float32) * 0.1)
+        assert features.shape == (num_frames(count), 80)
+        if len(features):
+            assert np.abs(features.mean(0)).max() < 1e-4
+
+
+# A small network with random weights serves the engine's laws as well as the large one.
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    torch.manual_seed(0)
+    network = CAMPPlus(CAMPPlusShape(layers=(2, 2, 2), embedding_size=24))
+    path = tmp_path_factory.mktemp("weights") / "small.pt"
+    torch.save(network.state_dict(), path)
+    return path
+
+
+def features(count: int, frames: int, seed: int = 0) -> list[np.ndarray]:
+    rng = np.random.default_rng(seed)
+    return list(rng.standard_normal((count, frames, 80)).astype(np.float32))
+
+
+@pytest.mark.parametrize("frames", [53, 148, 200, 201, 390])
+def test_a_row_does_not_depend_on_its_batch(checkpoint, frames):
+    engine = TorchEngine(checkpoint, device="cpu", threads=2)
+    inputs = features(11, frames)
+    alone = np.stack([engine([one])[0] for one in inputs])
+    assert np.array_equal(engine(inputs), alone)
+    order = np.random.default_rng(1).permutation(11)
+    assert np.array_equal(engine([inputs[i] for i in order]), alone[order])
+    mixed = features(7, 148, seed=3) + inputs + features(2, 60, seed=4)
+    assert np.array_equal(engine(mixed)[7:18], alone)
+
+
+def test_the_real_network_too(weights):
+    inputs = features(2 * BATCH + 1, 148)
+    rows = [TorchEngine(weights("campplus-zh-en"), device="cpu", threads=n)(inputs) for n in (1, 2, 3)]
+    assert np.array_equal(rows[0], rows[1])
+    assert np.array_equal(rows[0], rows[2])
+    engine = TorchEngine(weights("campplus-zh-en"), device="cpu")
+    assert np.array_equal(np.stack([engine([one])[0] for one in inputs]), rows[0])
+
+
+def test_the_callers_number_of_threads_is_left_alone(checkpoint):
+    before = torch.get_num_threads()
+    for count in (1, 2):
+        torch.set_num_threads(count)
+        try:
+            rows = TorchEngine(checkpoint, device="cpu", threads=2)(features(9, 148))
+            assert torch.get_num_threads() == count
+        finally:
+            torch.set_num_threads(before)
+        first = rows if count == 1 else first
+        assert np.array_equal(rows, first)
+
+
+def test_only_equal_lengths_share_a_call():
+    lengths = [148, 60, 148, 148, 300, 148, 60, 148, 300]
+    calls = batches(lengths)
+    assert sorted(i for call in calls for i in call) == list(range(len(lengths)))
+    for call in calls:
+        assert len({lengths[i] for i in call}) == 1
+        assert len(call) <= (BATCH if lengths[call[0]] < 200 else 1)
+
+
+def test_the_sizes_are_read_off_the_file(tmp_path):
+    shape = CAMPPlusShape(init_channels=64, growth=16, bottleneck=64, layers=(2, 3, 2), embedding_size=512)
+    torch.save(CAMPPlus(shape).state_dict(), tmp_path / "other.bin")
+    assert CAMPPlus.load(tmp_path / "other.bin").shape == shape
+    assert TorchEngine(tmp_path / "other.bin", device="cpu")(features(1, 100)).shape == (1, 512)
+
+
+def test_what_is_no_checkpoint_is_refused(tmp_path, checkpoint):
+    (tmp_path / "text.pt").write_text("not a checkpoint")
+    with pytest.raises(ModelError, match=r"text\.pt: not a PyTorch checkpoint"):
+        CAMPPlus.load(tmp_path / "text.pt")
+    torch.save({"weight": torch.zeros(3)}, tmp_path / "other.pt")
+    with pytest.raises(ModelError, match="not the checkpoint of a CAM"):
+        CAMPPlus.load(tmp_path / "other.pt")
+    state = torch.load(checkpoint, weights_only=True)
+    del state["xvector.block2.tdnnd1.linear1.weight"]
+    torch.save(state, tmp_path / "hole.pt")
+    with pytest.raises(ModelError, match="not the checkpoint of a CAM"):
+        CAMPPlus.load(tmp_path / "hole.pt")
+
+
+class Payload:
+    def __reduce__(self):
+        return (pytest.fail, ("a checkpoint was executed",))
+
+
+def test_a_checkpoint_is_never_executed(tmp_path):
+    torch.save({"head.conv1.weight": Payload()}, tmp_path / "evil.pt")
+    with pytest.raises(ModelError, match="not a PyTorch checkpoint"):
+        CAMPPlus.load(tmp_path / "evil.pt")
+
+
+@pytest.mark.parametrize(
+    "name", ["tpu", "mps:9", "cuda" if not torch.cuda.is_available() else "meta", "no device"]
+)
+def test_a_device_that_is_not_here_is_said(name):
+    with pytest.raises(ConfigError, match="device"):
+        find_device(name)

@@ -1,0 +1,166 @@
+"""The stages one by one, against plain restatements of what they promise."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from diarize.config import VadConfig, WindowsConfig
+from diarize.errors import StreamFinished
+from diarize.stages.boundaries import turns
+from diarize.stages.embedding import repeat
+from diarize.stages.items import Region, Span, Window
+from diarize.stages.regions import Regions
+from diarize.stages.vad import FRAME, SileroVad, Vad
+from diarize.stages.windows import Windows
+
+STEP, LENGTH = 12000, 24000
+
+
+@pytest.fixture(scope="module")
+def silero() -> SileroVad:
+    return SileroVad()
+
+
+def test_silero_frame_by_frame_is_silero_at_once(silero, sample_wav):
+    from diarize.audio import read_audio
+
+    samples = read_audio(sample_wav)[: 12 * 16000 + 100]
+    whole = Vad(silero)
+    at_once = np.concatenate([whole.push(samples), whole.finish()])
+    assert len(at_once) == -(-len(samples) // FRAME)
+    assert at_once.max() > 0.9
+    assert at_once.min() < 0.1
+    for size in (FRAME, 100, 7777):
+        vad = Vad(silero)
+        pieces = [vad.push(samples[i : i + size]) for i in range(0, len(samples), size)]
+        assert np.array_equal(np.concatenate([*pieces, vad.finish()]), at_once)
+
+
+def test_silero_is_the_published_one(silero, sample_wav):
+    """Against the package's own wrapper of its other, per-frame model."""
+    torch = pytest.importorskip("torch")
+    threads = torch.get_num_threads()
+    import silero_vad  # sets the number of threads: the reason why the product never imports it
+
+    from diarize.audio import read_audio
+
+    torch.set_num_threads(threads)
+    samples = read_audio(sample_wav)[: 300 * FRAME]
+    model = silero_vad.load_silero_vad(onnx=True)
+    theirs = [float(model(torch.from_numpy(part), 16000)) for part in samples.reshape(-1, FRAME)]
+    assert np.abs(Vad(silero).push(samples) - theirs).max() < 1e-3
+
+
+def regions_of(probabilities, config=None, pushes=(), **options):
+    stage = Regions(
+        config or VadConfig(**{"min_silence_s": 0.128, "min_speech_s": 0.064, "pad_s": 0.032} | options)
+    )
+    found = []
+    for part in np.split(np.asarray(probabilities, float), pushes):
+        found += stage.push(part)
+    return found + stage.finish(len(probabilities) * FRAME)
+
+
+def closed(found):
+    return [(r.start // FRAME, r.end // FRAME) for r in found if r.closed]
+
+
+def test_regions_by_onset_offset_and_durations():
+    assert closed(regions_of([0, 0, 0.4, 0.2, 0.2, 0, 0, 0, 0, 0])) == [
+        (1, 6)
+    ]  # begins at onset, holds by offset
+    assert closed(regions_of([0, 0.2, 0.2, 0.2, 0, 0, 0, 0, 0])) == []  # never reaches onset
+    assert closed(regions_of([0, 0.9, 0, 0, 0, 0, 0, 0])) == []  # one frame is too short
+    assert closed(regions_of([0, 0.9, 0.9, 0, 0, 0, 0.9, 0.9, 0, 0, 0, 0])) == [(0, 9)]  # pause filled
+    assert closed(regions_of([0, 0.9, 0.9, 0, 0, 0, 0, 0.9, 0.9, 0, 0, 0, 0, 0])) == [(0, 4), (6, 10)]
+    assert closed(regions_of([0.9] * 5)) == [(0, 5)]  # no padding beyond the recording
+
+
+def test_padding_never_makes_regions_overlap():
+    found = closed(regions_of([0, 0.9, 0.9, 0, 0, 0, 0.9, 0.9] + [0] * 9, min_silence_s=0.0, pad_s=0.064))
+    assert found == [(0, 10)]
+    found = closed(regions_of([0, 0.9, 0.9, 0, 0, 0, 0, 0.9, 0.9] + [0] * 9, min_silence_s=0.0, pad_s=0.064))
+    assert found == [(0, 5), (5, 11)]
+
+
+def test_an_open_region_is_reported_as_it_grows():
+    found = regions_of([0.9] * 200)
+    assert [r.closed for r in found] == [False] * 199 + [True]
+    assert [r.end for r in found] == sorted(r.end for r in found)
+    assert {r.start for r in found} == {0}
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_regions_do_not_depend_on_pushes(seed):
+    rng = np.random.default_rng(seed)
+    probabilities = np.repeat(rng.random(60), rng.integers(1, 9, 60))
+    whole = regions_of(probabilities)
+    for _ in range(20):
+        assert regions_of(probabilities, pushes=np.sort(rng.integers(0, len(probabilities), 12))) == whole
+    spans = closed(whole)
+    assert all(a[1] <= b[0] for a, b in zip(spans, spans[1:], strict=False))
+
+
+def expected_windows(start, end):
+    """The rule of the module's docstring, said the long way."""
+    start, end = -(-start // 160) * 160, end // 160 * 160
+    grid = [(k * STEP, k * STEP + LENGTH) for k in range(-2, end // STEP + 1)]
+    clipped = [(max(a, start), min(b, end)) for a, b in grid]
+    kept = [(a, b) for a, b in clipped if b - a >= LENGTH // 2]
+    return kept or ([(start, end)] if end - start >= 1600 else [])
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_windows_follow_the_rule_however_a_region_opens(seed):
+    rng = np.random.default_rng(seed)
+    for _ in range(60):
+        start = int(rng.integers(0, 200_000))
+        end = start + int(rng.choice([800, 1600, 5000, 11_999, 12_000, 17_000, 24_000, 24_001, 100_000]))
+        growing = sorted(int(e) for e in rng.integers(start, end + 1, 6))
+        stage = Windows(WindowsConfig())
+        given = stage.push([Region(start, e, closed=False) for e in growing])
+        early = [(w.start, w.end) for w in given]
+        given += stage.push([Region(start, end)]) + stage.finish()
+        assert [(w.start, w.end) for w in given] == expected_windows(start, end)
+        assert all(b <= growing[-1] for _, b in early)
+        assert {w.region for w in given} <= {start}
+
+
+def test_every_sample_of_a_long_region_is_near_a_window():
+    for start in range(0, 12_000, 777):
+        windows = expected_windows(start, start + 60_000)
+        assert windows[0][0] - start < 160
+        assert start + 60_000 - windows[-1][1] < LENGTH // 2
+
+
+def test_short_signals_are_repeated():
+    assert repeat(np.arange(3, dtype=np.float32), 7).tolist() == [0, 1, 2, 0, 1, 2, 0]
+    assert repeat(np.arange(9, dtype=np.float32), 7).tolist() == list(range(9))
+
+
+def test_turns_meet_in_the_middle_and_keep_the_edges():
+    regions = [Region(100, 50_000), Region(60_000, 61_000), Region(70_000, 90_000)]
+    windows = [
+        Window(160, 24_000, 100),
+        Window(12_000, 36_000, 100),
+        Window(26_000, 49_920, 100),
+        Window(70_080, 89_920, 70_000),
+    ]
+    assert turns(regions, windows, [1, 1, 0, 0]) == [
+        Span(100, 31_000, 1),
+        Span(31_000, 50_000, 0),
+        Span(70_000, 90_000, 0),
+    ]
+    abutting = [Region(0, 24_000), Region(24_000, 48_000)]
+    windows = [Window(0, 24_000, 0), Window(24_000, 48_000, 24_000)]
+    assert turns(abutting, windows, [0, 0]) == [Span(0, 48_000, 0)]
+    assert turns(abutting, windows, [0, 1]) == [Span(0, 24_000, 0), Span(24_000, 48_000, 1)]
+
+
+@pytest.mark.parametrize("make", [lambda: Regions(VadConfig()), lambda: Windows(WindowsConfig())])
+def test_a_finished_stage_says_so(make):
+    stage = make()
+    stage.finish(*([0] if isinstance(stage, Regions) else []))
+    with pytest.raises(StreamFinished, match="finished; make a new one"):
+        stage.push([])
