@@ -93,7 +93,7 @@ def test_eigengap_within_bounds():
 
 
 def test_the_sparse_solver_agrees_with_the_dense_one():
-    rows, truth = blobs([700, 500, DENSE_ROWS - 1250], noise=0.8)
+    rows, _ = blobs([700, 500, DENSE_ROWS - 1250], noise=0.8)
     assert len(rows) < DENSE_ROWS
     graph = prune(scores(rows), 0.012, 6)
     dense, _ = spectrum(graph, 10)
