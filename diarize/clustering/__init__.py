@@ -58,6 +58,5 @@ def cluster(
         )
     labels = relabel(labels)
     labels = absorb_small(labels, rows, weights, config.min_cluster_windows, bounds.low)
-    if config.merge_threshold is not None or bounds.high is not None:
-        labels = merge_near(labels, rows, weights, config.merge_threshold or np.inf, bounds)
+    labels = merge_near(labels, rows, weights, config.merge_threshold, bounds)
     return split_to(labels, affinity, weights, bounds.low)
