@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -73,7 +74,7 @@ class TorchEngine:
         size = BATCH if frames <= MAX_BATCHED_FRAMES else 1
         batch = np.zeros((size, frames, self.feature_bins), np.float32)
         batch[: len(inputs)] = inputs
-        with torch.inference_mode(), one_thread(self.device):
+        with torch.inference_mode(), one_thread():
             rows = self.network(torch.from_numpy(batch).to(self.device)).cpu().numpy()
         return np.asarray(rows[: len(inputs)], np.float32)
 
@@ -96,25 +97,22 @@ def batches(lengths: Sequence[int]) -> list[list[int]]:
     return calls
 
 
-class one_thread:
-    """Inside the block PyTorch uses one thread of the CPU; before and after it, the caller's number."""
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Inside the block PyTorch uses one thread of the CPU; before and after it, the caller's number.
 
-    def __init__(self, device: torch.device) -> None:
-        self.wanted = device.type == "cpu"
-        self.before = 0
+    More threads would cut small operations elsewhere (law 8), and wait for one another most of the time.
+    """
+    import torch
 
-    def __enter__(self) -> None:
-        import torch
-
-        self.before = torch.get_num_threads()
-        if self.wanted and self.before != 1:
-            torch.set_num_threads(1)
-
-    def __exit__(self, *exc: object) -> None:
-        import torch
-
-        if self.wanted and self.before != 1:
-            torch.set_num_threads(self.before)
+    before = torch.get_num_threads()
+    if before != 1:
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        if before != 1:
+            torch.set_num_threads(before)
 
 
 def find_device(name: str) -> torch.device:

@@ -15,7 +15,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from diarize.engine import TorchEngine, unit
+from diarize.engine import TorchEngine, one_thread, unit
 from diarize.errors import StreamFinished
 from diarize.features import log_mel
 from diarize.stages.items import Window
@@ -48,7 +48,9 @@ class CAMPPlusEmbedder:
     def __call__(self, pieces: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
         """Embed n pieces of samples at 16 kHz; returns (n, E) float32, unit norm."""
         bins = self.engine.feature_bins
-        return unit(self.engine([log_mel(piece, bins) for piece in pieces]))
+        with one_thread():
+            features = [log_mel(piece, bins) for piece in pieces]
+        return unit(self.engine(features))
 
 
 @dataclass
