@@ -310,11 +310,12 @@ class AudioFile:
         self._measure(codec.name)
 
     def _choose_stream(self) -> Any:
-        streams = list(self._container.streams)
-        audio = [stream for stream in streams if stream.type == "audio"]
-        if not audio:
-            held = ", ".join(f"{s.type} {_codec_name(s)}".strip() for s in streams) or "nothing"
-            raise self._error(f"no audio stream (it holds: {held})")
+        streams = self._container.streams
+        audio = streams.audio
+        if not audio:  # asking the type of a stream of unknown type crashes PyAV before 17
+            held = [f"video {_codec_name(stream)}".strip() for stream in streams.video]
+            held += ["subtitles"] * len(streams.subtitles) + ["data"] * len(streams.data)
+            raise self._error(f"no audio stream (it holds: {', '.join(held) or 'nothing'})")
         known = [stream for stream in audio if stream.codec_context is not None]
         if not known:
             raise self._error("no decoder for its audio; convert it to wav or flac with other software")
@@ -343,6 +344,8 @@ class AudioFile:
 
         start = container.start_time
         origin = None if start is None else start / 1e6
+        if origin is not None and -0.1 < origin < 0:
+            origin = 0.0  # an encoder's lead-in, which the decoder has dropped
         self._clock = _Clock(self.sample_rate, origin, in_container, self._format)
         self._lead = self._silence_before(first) if first else 0
         ends = [in_container, self._lead / self.sample_rate + in_stream if in_stream else None]

@@ -129,6 +129,12 @@ def test_small_clusters_join_the_nearest_large_one():
     assert len(set(absorb_small(labels, rows, weights, 99, 1))) == 1  # none is large enough
 
 
+def test_in_a_short_recording_every_cluster_stays():
+    rows, truth = blobs([1, 2, 1], noise=0.2)
+    assert same_partition(cluster(rows, np.ones(4), ClusteringConfig(), 0.5), truth)
+    assert len(set(cluster(rows, np.ones(4), ClusteringConfig(min_cluster_from=3), 0.5))) == 1
+
+
 def test_near_centroids_merge_within_bounds():
     rows = unit(np.array([[1, 0], [0.9, 0.2], [0, 1]], float))
     labels = np.arange(3)

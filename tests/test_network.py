@@ -107,15 +107,15 @@ def test_the_real_network_too(weights):
 
 def test_the_callers_number_of_threads_is_left_alone(checkpoint):
     before = torch.get_num_threads()
+    rows = []
     for count in (1, 2):
         torch.set_num_threads(count)
         try:
-            rows = TorchEngine(checkpoint, device="cpu", threads=2)(features(9, 148))
+            rows.append(TorchEngine(checkpoint, device="cpu", threads=2)(features(9, 148)))
             assert torch.get_num_threads() == count
         finally:
             torch.set_num_threads(before)
-        first = rows if count == 1 else first
-        assert np.array_equal(rows, first)
+    assert np.array_equal(*rows)
 
 
 def test_only_equal_lengths_share_a_call():

@@ -57,6 +57,7 @@ def cluster(
             affinity, weights, threshold, min_clusters=bounds.low, max_clusters=bounds.high
         )
     labels = relabel(labels)
-    labels = absorb_small(labels, rows, weights, config.min_cluster_windows, bounds.low)
+    if weights.sum() >= config.min_cluster_from:
+        labels = absorb_small(labels, rows, weights, config.min_cluster_windows, bounds.low)
     labels = merge_near(labels, rows, weights, config.merge_threshold, bounds)
     return split_to(labels, affinity, weights, bounds.low)

@@ -1,8 +1,8 @@
 """Speech regions to windows: the pieces that are embedded.
 
 Windows lie on an absolute grid, window k at ``[k step, k step + length)``, clipped inward to their
-region on the 10 ms frames; a piece of less than half a window is left to its neighbour. A region in
-which no window keeps its half becomes one window as a whole. So every window lies inside its region,
+region on the 10 ms frames; one that keeps no more than half its length is left to its neighbour. A
+region in which no window keeps more becomes one window as a whole. So every window lies inside its region,
 and its place depends on the audio clock and the region alone.
 """
 
@@ -61,13 +61,13 @@ class Windows:
         start = -(-region.start // FRAME_SHIFT) * FRAME_SHIFT
         end = region.end // FRAME_SHIFT * FRAME_SHIFT
         if state.region != region.start:
-            # The first of the grid that keeps half a window inside the region.
-            first = -(-(start - self.length // 2) // self.step)
+            # The first of the grid that keeps more than half a window inside the region.
+            first = (start - self.length // 2) // self.step + 1
             state.region, state.next, state.given = region.start, first, False
         windows = []
         while True:
             left, right = state.next * self.step, state.next * self.step + self.length
-            if right > end and (not region.closed or end - max(left, start) < self.length // 2):
+            if right > end and (not region.closed or end - max(left, start) <= self.length // 2):
                 break
             windows.append(Window(max(left, start), min(right, end), region.start))
             state.next += 1
