@@ -42,6 +42,7 @@ def run(
             show_default=False,
         ),
     ] = None,
+    show: Annotated[bool, typer.Option("--show", help="With -o, print the turns as well.")] = False,
     num_speakers: Annotated[
         int | None, typer.Option("--num-speakers", "-n", min=1, help="Exactly this many speakers.")
     ] = None,
@@ -86,16 +87,16 @@ def run(
             begun = time.monotonic()
             found = diarize_file(diarizer, file, title, channel, num_speakers, min_speakers, max_speakers)
             taken = time.monotonic() - begun
-            if paths:
-                write_or_say(paths[i], found.to_rttm())
-                typer.echo(paths[i])
-            elif to_pipe:
+            if to_pipe:
                 sys.stdout.write(found.to_rttm())
                 sys.stdout.flush()
-            else:
+            if not output or (show and not to_pipe):
                 if len(files) > 1:
                     typer.echo(f"== {file}")
                 typer.echo(str(found))
+            if paths:
+                write_or_say(paths[i], found.to_rttm())
+                typer.echo(f"wrote {paths[i]}" if show else str(paths[i]))
             note(summary(found, file, taken))
         except DiarizeError as error:
             failed.append(str(error))
