@@ -17,7 +17,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from diarize.audio import SAMPLE_RATE, _Clock, as_samples, open_audio, read_audio, stream_audio
+from diarize.audio import SAMPLE_RATE, as_samples, open_audio, read_audio, stream_audio
+from diarize.decoding import Clock
 from diarize.errors import AudioError, StreamFinished
 
 # Writing files
@@ -340,7 +341,7 @@ def test_jitter_and_broken_timestamps_change_nothing(tmp_path, jump_s):
 def test_the_clock():
     def silences(*times: float, **options: object) -> list[int]:
         """Frames of 0.1 s at 1 kHz that claim these times -> silence before each."""
-        clock = _Clock(**{"rate": 1000, "origin": 0.0, "declared_s": None, "format": "nut"} | options)
+        clock = Clock(**{"rate": 1000, "origin": 0.0, "declared_s": None, "format": "nut"} | options)
         found = []
         for time in times:
             found.append(clock.silence_before(time))

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+FRAME = 512
+"""Samples a VAD frame."""
+
 
 @dataclass(frozen=True, slots=True)
 class Region:

@@ -17,8 +17,7 @@ from dataclasses import dataclass
 from diarize.audio import SAMPLE_RATE
 from diarize.config import VadConfig
 from diarize.errors import StreamFinished
-from diarize.stages.items import Region
-from diarize.stages.vad import FRAME
+from diarize.stages.items import FRAME, Region
 
 
 @dataclass

@@ -17,9 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diarize.errors import ModelError, StreamFinished
-
-FRAME = 512
-"""Samples a VAD frame."""
+from diarize.stages.items import FRAME
 
 CONTEXT = 64
 """Samples before a frame that the network sees too."""
