@@ -28,9 +28,9 @@ from diarize.resampling import Resampler
 from diarize.result import Diarization, Turn, Verdict, Voice
 from diarize.stages.boundaries import turns
 from diarize.stages.embedding import CAMPPlusEmbedder, Embedder, Embedding
-from diarize.stages.items import Region, Span, Window
+from diarize.stages.items import FRAME, Region, Span, Window
 from diarize.stages.regions import Regions
-from diarize.stages.vad import FRAME, SileroVad, Vad
+from diarize.stages.vad import SileroVad, Vad
 from diarize.stages.windows import Windows
 
 BLOCK = 512 * FRAME

@@ -11,9 +11,9 @@ from diarize.config import VadConfig, WindowsConfig
 from diarize.errors import StreamFinished
 from diarize.stages.boundaries import turns
 from diarize.stages.embedding import repeat
-from diarize.stages.items import Region, Span, Window
+from diarize.stages.items import FRAME, Region, Span, Window
 from diarize.stages.regions import Regions
-from diarize.stages.vad import FRAME, SileroVad, Vad
+from diarize.stages.vad import SileroVad, Vad
 from diarize.stages.windows import Windows
 
 STEP, LENGTH = 12000, 24000
