@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import math
 import tomllib
 import types
 import typing
@@ -58,6 +59,29 @@ class WindowsConfig:
 
 
 @dataclass(frozen=True)
+class Bounds:
+    """Fewest and most speakers that were asked for; they override every rule."""
+
+    low: int = 1
+    high: int | None = None
+
+    @classmethod
+    def of(cls, num_speakers: int | None, min_speakers: int | None, max_speakers: int | None) -> Bounds:
+        """The bounds that the public arguments mean; ConfigError where they contradict."""
+        for name, value in (("num", num_speakers), ("min", min_speakers), ("max", max_speakers)):
+            if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+                raise ConfigError(f"{name}_speakers must be a whole number >= 1, got {value!r}")
+        if num_speakers is not None:
+            if min_speakers is not None or max_speakers is not None:
+                raise ConfigError("num_speakers says it all; leave min_speakers and max_speakers out")
+            return cls(num_speakers, num_speakers)
+        low = min_speakers or 1
+        if max_speakers is not None and max_speakers < low:
+            raise ConfigError(f"min_speakers must be <= max_speakers, got {low} and {max_speakers}")
+        return cls(low, max_speakers)
+
+
+@dataclass(frozen=True)
 class ClusteringConfig:
     """Embeddings to speakers."""
 
@@ -85,6 +109,15 @@ class ClusteringConfig:
     num_speakers: int | None = option(None, "exactly this many speakers; unset: found out", low=1)
     min_speakers: int | None = option(None, "at least this many speakers", low=1)
     max_speakers: int | None = option(None, "at most this many speakers", low=1)
+
+    def __post_init__(self) -> None:
+        """Refuse counts that contradict one another."""
+        _ = self.bounds
+
+    @property
+    def bounds(self) -> Bounds:
+        """The counts as bounds."""
+        return Bounds.of(self.num_speakers, self.min_speakers, self.max_speakers)
 
 
 @dataclass(frozen=True)
@@ -167,6 +200,8 @@ def checked(value: Any, hint: Any, meta: Any, key: str, source: str) -> Any:
             for k in kinds
         )
         raise ConfigError(f"{source}: '{key}' must be {wanted.removesuffix(' or unset')}, got {value!r}")
+    if isinstance(value, float) and math.isinf(value):
+        raise ConfigError(f"{source}: '{key}' must be finite, got {value}")
     low, high, choices = meta["low"], meta["high"], meta["choices"]
     if choices and value not in choices:
         raise ConfigError(f"{source}: '{key}' must be one of {', '.join(choices)}, got {value!r}")

@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 
 from diarize import calibration, models, verification
 from diarize.audio import SAMPLE_RATE, AudioFile, File, Source, as_samples, open_audio, read_audio
-from diarize.clustering import Bounds, cluster
+from diarize.clustering import cluster
 from diarize.clustering.affinity import centroids
 from diarize.clustering.representatives import Representatives
-from diarize.config import Config
+from diarize.config import Bounds, Config
 from diarize.errors import AudioError, ConfigError, DiarizeError, SpeakerCountWarning, StreamFinished
 from diarize.resampling import Resampler
 from diarize.result import Diarization, Turn, Verdict, Voice
@@ -135,8 +135,7 @@ class Diarizer:
         if latency_s is not None:
             raise ConfigError("a finite latency_s does not exist yet; leave it out to decide at finish()")
         if num_speakers is min_speakers is max_speakers is None:
-            options = self.config.clustering
-            bounds = Bounds.of(options.num_speakers, options.min_speakers, options.max_speakers)
+            bounds = self.config.clustering.bounds
         else:
             bounds = Bounds.of(num_speakers, min_speakers, max_speakers)
         return Stream(self, sample_rate=sample_rate, bounds=bounds, uri=uri)

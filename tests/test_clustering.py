@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from scipy.cluster.hierarchy import fcluster, linkage
 
-from diarize.clustering import Bounds, cluster
+from diarize.clustering import cluster
 from diarize.clustering.affinity import centroids, relabel, scores
 from diarize.clustering.counting import absorb_small, merge_near, split_to
 from diarize.clustering.linkage import average_linkage
 from diarize.clustering.representatives import Representatives
 from diarize.clustering.spectral import DENSE_ROWS, eigengap, prune, spectral, spectrum
-from diarize.config import ClusteringConfig
+from diarize.config import Bounds, ClusteringConfig
 from diarize.engine import unit
 from diarize.errors import ConfigError
 

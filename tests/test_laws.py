@@ -11,9 +11,9 @@ import pytest
 from fakes import RATE, FakeEmbedder, FakeVad, conversation, cuts, silence, speech
 
 from diarize import Config, Diarization, Diarizer, SpeakerCountWarning
-from diarize.clustering import Bounds, cluster
+from diarize.clustering import cluster
 from diarize.clustering.affinity import scores
-from diarize.config import ClusteringConfig
+from diarize.config import Bounds, ClusteringConfig
 from diarize.engine import unit
 from diarize.features import FRAME_SHIFT
 

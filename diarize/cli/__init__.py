@@ -1,7 +1,7 @@
 """The command `diarize`: one file a verb; this one puts them together.
 
 Exit status: 0 all done; 1 something could not be done (it is named on standard error);
-2 the command line is wrong; 130 interrupted.
+2 the command line is wrong; 130 interrupted. A reader that leaves (`| head`) ends it without a word.
 """
 
 from __future__ import annotations
@@ -35,6 +35,9 @@ app.add_typer(models.app, name="models")
 app.command("config")(config.config)
 app.command("doctor")(doctor.doctor)
 
+INTERRUPTED = 130
+"""What typer makes of Ctrl-C."""
+
 
 def show_version(wanted: bool) -> None:
     """Print the version and stop."""
@@ -67,9 +70,7 @@ def main() -> None:
     except DiarizeError as error:
         typer.echo(f"error: {error}", err=True)
         sys.exit(1)
-    except KeyboardInterrupt:
-        typer.echo("interrupted", err=True)
-        sys.exit(130)
-    except BrokenPipeError:
-        sys.stderr.close()
-        sys.exit(141)
+    except SystemExit as leaving:
+        if leaving.code == INTERRUPTED:
+            typer.echo("interrupted", err=True)
+        raise

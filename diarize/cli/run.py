@@ -22,6 +22,7 @@ from diarize.cli.terminal import (
     progress_bar,
     write_or_say,
 )
+from diarize.config import Bounds
 from diarize.errors import ConfigError, DiarizeError
 
 if TYPE_CHECKING:
@@ -68,8 +69,6 @@ def run(
 
     One file that fails does not stop the others; it is named at the end, and the exit status is 1.
     """
-    from diarize.clustering import Bounds
-
     Bounds.of(num_speakers, min_speakers, max_speakers)  # refuse contradictions before any work
     to_pipe = output is not None and str(output) == "-"
     paths: list[Path] = []

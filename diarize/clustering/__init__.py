@@ -12,12 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diarize.clustering.affinity import relabel, scores
-from diarize.clustering.counting import Bounds, absorb_small, merge_near, split_to
+from diarize.clustering.counting import absorb_small, merge_near, split_to
 from diarize.clustering.linkage import average_linkage
 from diarize.clustering.spectral import spectral
-from diarize.config import ClusteringConfig
+from diarize.config import Bounds, ClusteringConfig
 
-__all__ = ["Bounds", "cluster"]
+__all__ = ["cluster"]
 
 
 def cluster(

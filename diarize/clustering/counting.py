@@ -1,42 +1,17 @@
 """How many speakers: bounds that were asked for, and clusters that are no speakers.
 
-Law 7: a count that was asked for is what comes out, whatever the rows. `Bounds` holds it; every
-rule below stops at it, and `split_to` makes up for a method that fell short of it.
+Law 7: a count that was asked for is what comes out, whatever the rows. `Bounds` say it; every
+rule below stops at them, and `split_to` makes up for a method that fell short of it.
 """
 
 from __future__ import annotations
-
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from diarize.clustering.affinity import centroids, relabel, scores
 from diarize.clustering.linkage import average_linkage
-from diarize.errors import ConfigError
-
-
-@dataclass(frozen=True)
-class Bounds:
-    """Fewest and most speakers; `asked` once the caller gave either, which then overrides any rule."""
-
-    low: int = 1
-    high: int | None = None
-
-    @classmethod
-    def of(cls, num_speakers: int | None, min_speakers: int | None, max_speakers: int | None) -> Bounds:
-        """The bounds that the public arguments mean; ConfigError where they contradict."""
-        for name, value in (("num", num_speakers), ("min", min_speakers), ("max", max_speakers)):
-            if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
-                raise ConfigError(f"{name}_speakers must be a whole number >= 1, got {value!r}")
-        if num_speakers is not None:
-            if min_speakers is not None or max_speakers is not None:
-                raise ConfigError("num_speakers says it all; leave min_speakers and max_speakers out")
-            return cls(num_speakers, num_speakers)
-        low = min_speakers or 1
-        if max_speakers is not None and max_speakers < low:
-            raise ConfigError(f"min_speakers must be <= max_speakers, got {low} and {max_speakers}")
-        return cls(low, max_speakers)
+from diarize.config import Bounds
 
 
 def absorb_small(
