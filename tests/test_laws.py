@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import threading
 import warnings
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -13,9 +14,14 @@ from fakes import RATE, FakeEmbedder, FakeVad, conversation, cuts, silence, spee
 from diarize import Config, Diarization, Diarizer, SpeakerCountWarning
 from diarize.clustering import cluster
 from diarize.clustering.affinity import scores
+from diarize.clustering.counting import absorb_small, merge_near, split_to
+from diarize.clustering.linkage import average_linkage
 from diarize.config import Bounds, ClusteringConfig
 from diarize.engine import unit
 from diarize.features import FRAME_SHIFT
+from diarize.stages.embedding import WAITING, repeat
+from diarize.stages.items import FRAME
+from diarize.stages.vad import Vad
 
 
 @pytest.fixture(scope="module")
@@ -76,6 +82,18 @@ def test_the_summary_of_many_windows_does_not_depend_on_the_pushes():
     rng = np.random.default_rng(1)
     for largest in (900, 100_000):
         assert same_bits(streamed(diarizer, cuts(samples, rng, largest)), whole)
+
+
+@pytest.mark.parametrize("largest", [600, 5000, 100_000])
+def test_the_vad_alone_does_not_depend_on_the_pushes(largest):
+    """The stream hands it whole frames; `Vad` promises any."""
+    samples = conversation(8, turns=6)
+    whole = Vad(FakeVad())
+    expected = np.concatenate([whole.push(samples), whole.finish()])
+    assert len(expected) == -(-len(samples) // FRAME)
+    vad = Vad(FakeVad())
+    pieces = [vad.push(piece) for piece in cuts(samples, np.random.default_rng(largest), largest)]
+    assert np.array_equal(np.concatenate([*pieces, vad.finish()]), expected)
 
 
 # 2. One path -------------------------------------------------------------------------------------
@@ -159,6 +177,8 @@ def test_turns_keep_the_region_edges_and_windows_stay_inside(diarizer, seed):
     for window in stream.found_windows:
         region = regions[window.region]
         assert region.start <= window.start < window.end <= region.end
+        assert region.start == 0 or (region.start + stream.regions.pad) % FRAME == 0
+        assert region.end == len(samples) or (region.end - stream.regions.pad) % FRAME == 0
         assert window.start % FRAME_SHIFT == window.end % FRAME_SHIFT == 0
         on_grid = window.start % step == 0 or (window.end - stream.windows.length) % step == 0
         assert on_grid or window.end - window.start < stream.windows.length
@@ -170,12 +190,43 @@ def test_turns_keep_the_region_edges_and_windows_stay_inside(diarizer, seed):
     assert sum(round(t.duration * RATE) for t in stream.result()) == total
 
 
+def test_turns_are_the_speech_to_the_sample():
+    config = Config.from_dict({"vad": {"pad_s": 0.0}})
+    diarizer = Diarizer(config, embedder=FakeEmbedder(), vad=SharpVad())
+    rng = np.random.default_rng(0)
+    frames = [0, 41, 60, 203, 301, 344]  # silence to 41, speech to 60, ...; speech until the end
+    lengths = [(b - a) * FRAME / RATE for a, b in pairwise(frames)]
+    pieces = [speech(0.1, s, rng) if i % 2 else silence(s) for i, s in enumerate(lengths)]
+    tail = speech(0.1, 1.0, rng)[:16001]
+    found = diarizer(np.concatenate([*pieces, tail]), sample_rate=RATE, num_speakers=1)
+    end = 344 * FRAME + len(tail)
+    expected = [(41 * FRAME, 60 * FRAME), (203 * FRAME, 301 * FRAME), (344 * FRAME, end)]
+    assert [(t.start, t.end) for t in found] == [(a / RATE, b / RATE) for a, b in expected]
+
+
 def test_turns_never_overlap_and_neighbours_differ(diarizer):
     for seed in range(6):
         found = diarizer(conversation(seed, turns=20), sample_rate=RATE)
         for a, b in zip(found.turns, found.turns[1:], strict=False):
             assert a.start < a.end <= b.start
             assert a.end < b.start or a.speaker != b.speaker
+
+
+# 6. Batch mates ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_row_is_made_of_its_window_alone(diarizer, seed):
+    """Whatever waited with it, and however long ago its samples came: nothing is forgotten too early."""
+    samples = conversation(seed, turns=20)
+    stream = diarizer.stream()
+    for piece in cuts(samples, np.random.default_rng(seed), 50_000):
+        stream.push(piece)
+    stream.finish()
+    assert len(stream.found_windows) == len(stream.rows.rows) > 40
+    for window, row in zip(stream.found_windows, stream.rows.rows, strict=True):
+        own = repeat(samples[window.start : window.end], stream.windows.length)
+        assert np.array_equal(row, diarizer.embedder([own])[0])
 
 
 # 7. The count you asked for ----------------------------------------------------------------------
@@ -208,10 +259,35 @@ def test_any_count_up_to_the_number_of_rows(method, n, kind):
     config = ClusteringConfig(method=method)
     for count in range(1, n + 1):
         labels = cluster(rows, np.ones(n), config, 0.5, Bounds(count, count))
-        assert sorted(set(labels.tolist())) == list(range(count))
+        assert list(dict.fromkeys(labels.tolist())) == list(range(count))  # numbered as they appear
     for low, high in ((1, 2), (2, 3), (3, 50)):
         labels = cluster(rows, np.ones(n), config, 0.5, Bounds(low, high))
         assert min(low, n) <= len(set(labels.tolist())) <= high
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_no_rule_undoes_the_count_and_redoes_it_otherwise(seed):
+    """What was asked for is found by the method alone; every rule that would change it stands back."""
+    rows = unit(np.random.default_rng(seed).normal(1, 1, (14, 4)))
+    weights = np.ones(14)
+    config = ClusteringConfig(
+        method="agglomerative", min_cluster_windows=99, min_cluster_from=0, merge_threshold=-1.0
+    )
+    for count in range(1, 15):
+        labels = cluster(rows, weights, config, 0.5, Bounds(count, count))
+        found = average_linkage(scores(rows), weights, 0.5, min_clusters=count, max_clusters=count)
+        assert np.array_equal(labels, found)
+
+
+def test_each_rule_alone_holds_the_count():
+    rows = unit(np.eye(4)[[0, 0, 0, 1, 1, 2]] + 0.0)
+    weights, labels = np.ones(6), np.array([0, 0, 0, 1, 1, 2])
+    for count in range(1, 7):
+        assert len(set(absorb_small(labels, rows, weights, 9, count))) == min(count, 3)
+        assert len(set(merge_near(labels, rows, weights, -1.0, Bounds(count)))) == min(count, 3)
+        assert len(set(merge_near(labels, rows, weights, 2.0, Bounds(1, count)))) == min(count, 3)
+        assert len(set(split_to(np.zeros(6, int), scores(rows), weights, count))) == count
+    assert split_to(np.array([1, 1, 1, 0, 0, 0]), scores(rows), weights, 1).tolist() == [0, 0, 0, 1, 1, 1]
 
 
 def test_fewer_windows_than_speakers_asked_for_is_said(diarizer):
@@ -270,3 +346,24 @@ def test_nothing_and_next_to_nothing(diarizer, count, kind):
         assert (len(found), found.speakers, str(found)[:9]) == (0, (), "no speech")
     elif count >= 16000:
         assert found.speakers == ("SPEAKER_00",)
+
+
+# 10. Bounded memory ------------------------------------------------------------------------------
+
+
+def test_what_is_held_does_not_grow():
+    diarizer = configured(max_rows=16)
+    stream = diarizer.stream()
+    rng = np.random.default_rng(0)
+    for _ in range(6):  # a monologue of 40 s, then a pause
+        for voice in (0.0, 0.2):
+            stream.push(speech(voice, 20.0, rng))
+            held = stream.embedding.state
+            waiting = sum(len(samples) for _, samples in held.waiting)
+            assert len(held.samples) <= 4 * RATE
+            assert waiting <= WAITING * stream.windows.length
+        stream.push(silence(20.0))
+        assert len(stream.embedding.state.samples) <= RATE
+        assert len(stream.rows.rows) <= 16
+    stream.finish()
+    assert len(stream.rows.index) == len(stream.found_windows) > 300
