@@ -47,7 +47,9 @@ $(VENV)/.python: Makefile
 	@touch $@
 
 $(VENV)/.torch: $(VENV)/.python constraints.txt
-	$(PIP) install -c constraints.txt $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) torch torchaudio
+ifneq ($(TORCH_INDEX),)
+	$(PIP) install -c constraints.txt --no-deps --index-url $(TORCH_INDEX) torch torchaudio
+endif
 	@touch $@
 
 $(VENV)/.installed: $(VENV)/.torch pyproject.toml

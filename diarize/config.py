@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import json
 import math
 import tomllib
 import types
@@ -241,7 +242,7 @@ def lines(config: Any, section: str) -> typing.Iterator[str]:
             yield f"\n# {(type(value).__doc__ or '').splitlines()[0]}\n[{f.name}]"
             yield from lines(value, f"{f.name}.")
         else:
-            text = f'"{value}"' if isinstance(value, str) else repr(value)
+            text = json.dumps(value, ensure_ascii=False) if isinstance(value, str) else repr(value)
             shown = f"# {f.name} =" if value is None else f"{f.name} = {text}"
             yield f"{shown:<32}# {f.metadata['meaning']}"
 

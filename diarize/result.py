@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -108,12 +109,11 @@ class Diarization:
 
     def _repr_svg_(self) -> str | None:
         """The timeline, in a notebook; None (plain text) without matplotlib."""
-        try:
-            from diarize.plotting import timeline_svg
-
-            return timeline_svg(self)
-        except ModuleNotFoundError:
+        if find_spec("matplotlib") is None:
             return None
+        from diarize.plotting import timeline_svg
+
+        return timeline_svg(self)
 
 
 @dataclass(frozen=True, eq=False, slots=True)

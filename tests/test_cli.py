@@ -95,6 +95,7 @@ def test_what_exists_is_only_replaced_when_asked(here):
     assert (here / "one.rttm").read_text() == "mine"
     diarize("run", "one.wav", "-o", ".", "--overwrite")
     assert (here / "one.rttm").read_text() != "mine"
+    assert "one.wav is a file" in diarize("run", "one.wav", "-o", "one.wav", status=1)[1]
     assert "cannot be made a folder" in diarize("run", "one.wav", "-o", "one.rttm/deeper", status=1)[1]
 
 
@@ -192,12 +193,27 @@ def test_help_teaches_and_is_light(verb):
         "import sys; sys.argv = ['diarize', sys.argv[1], '--help']\n"
         "from diarize.cli import main\n"
         "try:\n    main()\n"
-        "finally:\n    heavy = {'torch', 'av', 'scipy', 'sklearn', 'matplotlib'} & set(sys.modules)\n"
+        "finally:\n    heavy = {'torch', 'numpy', 'av', 'sklearn'} & set(sys.modules)\n"
         "    print('HEAVY', sorted(heavy))"
     )
     done = subprocess.run([sys.executable, "-c", command, verb], capture_output=True, text=True, check=True)
     assert "Usage" in done.stdout
     assert "HEAVY []" in done.stdout
+
+
+def test_standard_input(here):
+    expected = diarize("run", "call 10:30.wav", "-o", "-")[0].replace("call_10:30", "stdin")
+    with open("call 10:30.wav", "rb") as file, process("run", "-", "-o", "-", stdin=file) as done:
+        assert done.stdout.read() == expected
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs a device that is always full")
+def test_a_full_disk_is_one_line(here):
+    with open("/dev/full", "w") as full, process("run", "one.wav", "-o", "-", stdout=full) as done:
+        notes = done.stderr.read()
+    assert done.returncode == 1
+    assert notes.splitlines()[-1] == "error: standard output: No space left on device"
+    assert "Traceback" not in notes
 
 
 def test_a_reader_that_leaves_is_no_error(here):

@@ -24,6 +24,12 @@ def test_what_ships_loads_by_name_and_comes_back(tmp_path):
         assert (config == Config()) == (name == "default")
 
 
+@pytest.mark.parametrize("model", ['a\\b"c.pt', "C:\\weights\\my model.bin", "模型.pt", "tab\there"])
+def test_any_path_comes_back(tmp_path, model):
+    (tmp_path / "my.toml").write_text(Config(model=model).to_toml(), encoding="utf-8")
+    assert Config.load(tmp_path / "my.toml").model == model
+
+
 def test_the_recipe_of_3d_speaker():
     config = Config.load("3dspeaker")
     rule = config.clustering

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from fakes import RATE, FakeEmbedder, FakeVad, conversation, cuts, silence, speech
 
+import diarize.clustering
 from diarize import Config, Diarization, Diarizer, SpeakerCountWarning
 from diarize.clustering import cluster
 from diarize.clustering.affinity import scores
@@ -134,9 +135,10 @@ class SharpVad(FakeVad):
         return (np.abs(frames[:, 64:]).mean(1) > 0.01).astype(np.float32), h, c
 
 
-def test_verification_is_diarization_of_two_segments():
+@pytest.mark.parametrize("length_s", [1.5, 4.0])  # 4 s windows have another threshold than the segments
+def test_verification_is_diarization_of_two_segments(length_s):
     """Two regions of one window each: one speaker exactly when `verify` says so, at its threshold."""
-    config = Config.from_dict({"vad": {"pad_s": 0.0}})
+    config = Config.from_dict({"vad": {"pad_s": 0.0}, "windows": {"length_s": length_s}})
     diarizer = Diarizer(config, embedder=FakeEmbedder(0.3), vad=SharpVad())
     verdicts = []
     for seed in range(60):
@@ -277,6 +279,16 @@ def test_no_rule_undoes_the_count_and_redoes_it_otherwise(seed):
         labels = cluster(rows, weights, config, 0.5, Bounds(count, count))
         found = average_linkage(scores(rows), weights, 0.5, min_clusters=count, max_clusters=count)
         assert np.array_equal(labels, found)
+
+
+def test_a_method_that_falls_short_is_made_up_for(monkeypatch):
+    monkeypatch.setattr(
+        diarize.clustering, "spectral", lambda affinity, **_: np.zeros(len(affinity), np.int64)
+    )
+    rows = unit(np.random.default_rng(0).normal(size=(9, 4)))
+    for count in range(1, 10):
+        labels = cluster(rows, np.ones(9), ClusteringConfig(method="spectral"), 0.5, Bounds(count, count))
+        assert list(dict.fromkeys(labels.tolist())) == list(range(count))
 
 
 def test_each_rule_alone_holds_the_count():

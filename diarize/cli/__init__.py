@@ -7,6 +7,7 @@ Exit status: 0 all done; 1 something could not be done (it is named on standard 
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import warnings
 from typing import Annotated
@@ -69,6 +70,10 @@ def main() -> None:
         app()
     except DiarizeError as error:
         typer.echo(f"error: {error}", err=True)
+        sys.exit(1)
+    except OSError as error:  # standard output on a full disk; files are checked where they are written
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or the flush at exit would complain again
+        typer.echo(f"error: {error.filename or 'standard output'}: {error.strerror}", err=True)
         sys.exit(1)
     except SystemExit as leaving:
         if leaving.code == INTERRUPTED:

@@ -21,6 +21,7 @@ def config(
     """Print every option with its value and meaning, as TOML.
 
     Examples:
+
     - `diarize config > mine.toml`, then edit it, then `diarize run meeting.m4a --config mine.toml`
 
     - `diarize config telephone` shows what a shipped configuration comes to

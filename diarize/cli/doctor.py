@@ -10,7 +10,6 @@ import typer
 
 from diarize import __version__, models
 from diarize.config import shipped
-from diarize.engine import available_cores
 from diarize.errors import ModelError
 
 PACKAGES = (
@@ -32,6 +31,8 @@ def doctor() -> None:
 
     Exits with 1 if something needed is missing.
     """
+    from diarize.engine import available_cores
+
     missing = []
     show("diarize", __version__)
     show("python", f"{platform.python_version()} on {platform.platform()}")

@@ -48,6 +48,7 @@ def embed(
     One NAME.npy a recording, (E,) float32; E is 192 for the default model. The path of each is printed.
 
     Examples:
+
     - `diarize embed alice.wav bob.wav -o voices`
 
     - `diarize embed --list recordings.txt -o voices --vad`
@@ -74,6 +75,8 @@ def read_list(path: Path | None) -> list[Path]:
         return []
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: cannot be read as a list of files: {error}") from None
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read as a list of files: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path}: cannot be read as a list of files: it is not UTF-8 text") from None
     return [path.parent / line.strip() for line in lines if line.strip()]

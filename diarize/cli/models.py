@@ -61,7 +61,7 @@ def list_models() -> None:
 
 @app.command("pull")
 def pull(
-    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="What to fetch.")] = None,
+    names: Annotated[list[str] | None, typer.Argument(help="What to fetch.")] = None,
     everything: Annotated[bool, typer.Option("--all", help="Fetch all that there is.")] = False,
 ) -> None:
     """Fetch models that are not on disk yet, and print where each one is.

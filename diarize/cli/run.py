@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
+import tempfile
 import time
+from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import IO, TYPE_CHECKING, Annotated
 
 import typer
 
@@ -32,7 +35,10 @@ if TYPE_CHECKING:
 
 def run(
     files: Annotated[
-        list[Path], typer.Argument(help="Recordings: any file with sound in it.", show_default=False)
+        list[Path],
+        typer.Argument(
+            help="Recordings: any file with sound in it; - reads standard input.", show_default=False
+        ),
     ],
     output: Annotated[
         Path | None,
@@ -61,6 +67,7 @@ def run(
     Without -o the turns are printed, one a line: start, end, speaker.
 
     Examples:
+
     - `diarize run meeting.m4a` prints the turns
 
     - `diarize run *.wav -o turns` writes turns/NAME.rttm for each
@@ -70,6 +77,7 @@ def run(
     One file that fails does not stop the others; it is named at the end, and the exit status is 1.
     """
     Bounds.of(num_speakers, min_speakers, max_speakers)  # refuse contradictions before any work
+    counts = {"num_speakers": num_speakers, "min_speakers": min_speakers, "max_speakers": max_speakers}
     to_pipe = output is not None and str(output) == "-"
     paths: list[Path] = []
     if to_pipe and len({file.stem for file in files}) < len(files):
@@ -77,18 +85,19 @@ def run(
             "two of the files have one name, which RTTM could not tell apart; run them one by one"
         )
     if output is not None and not to_pipe:
-        paths = output_paths(files, output, ".rttm", overwrite)
+        paths = output_paths(
+            [Path("stdin") if is_stdin(file) else file for file in files], output, ".rttm", overwrite
+        )
     diarizer = load_diarizer(config, model, device, threads)
     failed = []
     for i, file in enumerate(files):
         title = f"{file.name} ({i + 1}/{len(files)})" if len(files) > 1 else file.name
         try:
             begun = time.monotonic()
-            found = diarize_file(diarizer, file, title, channel, num_speakers, min_speakers, max_speakers)
+            found = diarize_file(diarizer, file, title, channel=channel, **counts)
             taken = time.monotonic() - begun
             if to_pipe:
-                sys.stdout.write(found.to_rttm())
-                sys.stdout.flush()
+                typer.echo(found.to_rttm(), nl=False)
             if not output or (show and not to_pipe):
                 if len(files) > 1:
                     typer.echo(f"== {file}")
@@ -102,34 +111,38 @@ def run(
     finish(failed, len(files))
 
 
-def diarize_file(
-    diarizer: Diarizer,
-    file: Path,
-    title: str,
-    channel: int | None,
-    num_speakers: int | None,
-    min_speakers: int | None,
-    max_speakers: int | None,
-) -> Diarization:
+def diarize_file(diarizer: Diarizer, file: Path, title: str, **options: int | None) -> Diarization:
     """One recording, with a bar over its seconds."""
     from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
     from diarize.audio import open_audio
 
-    with open_audio(file) as audio:
-        total = audio.duration_s
-    with progress_bar(
-        TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn()
-    ) as bar:
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeRemainingColumn(),
+    )
+    with ExitStack() as stack:
+        source: Path | IO[bytes] = stack.enter_context(stdin_copy()) if is_stdin(file) else file
+        with open_audio(source) as audio:
+            total = audio.duration_s
+        bar = stack.enter_context(progress_bar(*columns))
         task = bar.add_task(title, total=total)
-        return diarizer(
-            file,
-            channel=channel,
-            num_speakers=num_speakers,
-            min_speakers=min_speakers,
-            max_speakers=max_speakers,
-            progress=lambda done: bar.update(task, completed=done),
-        )
+        uri = "stdin" if is_stdin(file) else None
+        return diarizer(source, uri=uri, progress=lambda done: bar.update(task, completed=done), **options)
+
+
+def is_stdin(file: Path) -> bool:
+    """Whether `-` was given."""
+    return str(file) == "-"
+
+
+def stdin_copy() -> IO[bytes]:
+    """Standard input as a file that can be read from its start again."""
+    copy = tempfile.TemporaryFile()  # noqa: SIM115 - the caller closes it
+    shutil.copyfileobj(sys.stdin.buffer, copy)
+    return copy
 
 
 def summary(found: Diarization, file: Path, taken: float) -> str:
@@ -137,6 +150,6 @@ def summary(found: Diarization, file: Path, taken: float) -> str:
     count = len(found.speakers)
     speech = sum(found.speaking_time.values())
     return (
-        f"{file.name}: {count} speaker{'s' if count != 1 else ''}, {speech:.1f} s of speech in "
+        f"{file}: {count} speaker{'s' if count != 1 else ''}, {speech:.1f} s of speech in "
         f"{found.duration:.1f} s, took {taken:.1f} s"
     )

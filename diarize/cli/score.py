@@ -56,12 +56,14 @@ def score(
     DER is printed under the four usual conventions: collar 0 and a collar of
     0.25 s on each side of a reference boundary, overlapped speech scored or not.
 
-    \b
     Examples:
-        diarize score meeting.rttm hypothesis.rttm
-        diarize score references/ hypotheses/
-        diarize score references/ hypotheses/ --uem all.uem --json > scores.json
-    """  # noqa: D301 - click's \b keeps the lines of the paragraph, and is not one in a raw string
+
+    - `diarize score meeting.rttm hypothesis.rttm`
+
+    - `diarize score references/ hypotheses/`
+
+    - `diarize score references/ hypotheses/ --uem all.uem --json > scores.json`
+    """
     notes: list[str] = []
     try:
         pairs = list(_pairs(reference, hypothesis, _Parts(uem, reference.is_dir()), notes))

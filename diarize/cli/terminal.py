@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
     from diarize.pipeline import Diarizer
+
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass
@@ -96,7 +100,9 @@ def load_diarizer(config: str | None, model: str | None, device: str | None, thr
     from diarize.pipeline import Diarizer
 
     with fetch_progress() as progress:
-        return Diarizer(config, model=model, device=device, threads=threads, on_fetch=progress)
+        diarizer = Diarizer(config, model=model, device=device, threads=threads, on_fetch=progress)
+    logger.info("configuration: %s", diarizer.config)
+    return diarizer
 
 
 def output_paths(sources: Sequence[Path], folder: Path, suffix: str, overwrite: bool) -> list[Path]:
@@ -111,14 +117,16 @@ def output_paths(sources: Sequence[Path], folder: Path, suffix: str, overwrite: 
         if other is not source:
             raise ConfigError(
                 f"{other} and {source} would both be written to {path}; "
-                "rename one, or give each an -o of its own"
+                "rename one, or write them to different folders"
             )
     there = [str(path) for path in paths if path.exists()]
     if there and not overwrite:
-        more = f" and {len(there) - 1} more" if len(there) > 1 else ""
-        raise ConfigError(f"{there[0]}{more} exists already; add --overwrite to replace it")
+        said = f"{there[0]} exists" if len(there) == 1 else f"{there[0]} and {len(there) - 1} more exist"
+        raise ConfigError(f"{said} already; add --overwrite to replace")
     try:
         folder.mkdir(parents=True, exist_ok=True)
+    except FileExistsError:
+        raise ConfigError(f"{folder} is a file; name a folder for the output") from None
     except OSError as error:
         raise ConfigError(f"{folder}: cannot be made a folder for the output: {error.strerror}") from None
     return paths

@@ -58,6 +58,7 @@ def verify(
     Two recordings give a verdict, more give the matrix of all scores.
 
     Examples:
+
     - `diarize verify monday.wav friday.wav`
 
     - `diarize verify a.wav b.wav c.wav --json`

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diarize.engine import TorchEngine, one_thread, unit
-from diarize.errors import StreamFinished
+from diarize.errors import DiarizeError, StreamFinished
 from diarize.features import log_mel
 from diarize.stages.items import Window
 
@@ -91,6 +91,8 @@ class Embedding:
         if state.finished:
             raise StreamFinished("this embedding stage")
         for window in windows:
+            if not state.start <= window.start < window.end <= state.start + len(state.samples):
+                raise DiarizeError(f"{window} lies outside the samples held; this is a bug, please report it")
             samples = state.samples[window.start - state.start : window.end - state.start]
             state.waiting.append((window, repeat(samples, self.length)))
         return self._embed() if len(state.waiting) >= WAITING else []
