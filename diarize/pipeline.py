@@ -44,7 +44,7 @@ class Diarizer:
     """The loaded models and the options; threads may share one.
 
     config : a `Config`, the path of a TOML file, or the name of a shipped one ("meeting")
-    options : fields of `Config` to replace: ``model=``, ``device=``, ``threads=``
+    model, device, threads : replace those of the configuration
     embedder, vad : networks to use instead of CAM++ and Silero
     on_fetch : called with what is being fetched, the bytes here and all bytes, while weights arrive
 
@@ -55,17 +55,18 @@ class Diarizer:
         self,
         config: Config | str | Path | None = None,
         *,
+        model: str | Path | None = None,
+        device: str | None = None,
+        threads: int | None = None,
         embedder: Embedder | None = None,
         vad: SileroVad | Any | None = None,
         on_fetch: models.Progress | None = None,
-        **options: Any,
     ) -> None:
         config = config if isinstance(config, Config) else Config.load(config) if config else Config()
-        unknown = set(options) - {"model", "device", "threads"}
-        if unknown:
-            raise TypeError(f"Diarizer() got an unexpected argument {sorted(unknown)[0]!r}")
-        given = {name: value for name, value in options.items() if value is not None}
-        self.config = Config.from_dict(dataclasses.asdict(dataclasses.replace(config, **given)) | given)
+        model = str(model) if isinstance(model, Path) else model
+        given = {"model": model, "device": device, "threads": threads}
+        given = {name: value for name, value in given.items() if value is not None}
+        self.config = Config.from_dict(dataclasses.asdict(config) | given)
         self.vad = vad or SileroVad()
         self.embedder: Embedder = embedder or CAMPPlusEmbedder(
             models.resolve(self.config.model, progress=on_fetch),
@@ -97,6 +98,8 @@ class Diarizer:
         """
         counts = {"num_speakers": num_speakers, "min_speakers": min_speakers, "max_speakers": max_speakers}
         if is_file(source):
+            if sample_rate is not None:
+                raise AudioError("sample_rate= is for samples; a file knows its own rate")
             with open_audio(source, channel=channel) as audio:
                 return self._run(audio, audio.sample_rate, uri or name_of(source), counts, progress)
         if sample_rate is None:
@@ -264,7 +267,7 @@ class Stream:
             raise StreamFinished
         self._hear(self.resampler.finish())
         self._pass(self.num_pending)
-        self._take(self.regions.push(self.vad.finish()) + self.regions.finish(self.num_samples))
+        self._take(self.regions.finish(self.num_samples, self.vad.finish()))
         self._keep(self.embedding.finish())
         self._finished = True
         self._result = self._decide()

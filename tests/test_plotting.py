@@ -186,22 +186,38 @@ def test_the_svg_is_legible_on_any_page():
     """The background is opaque white whatever the page's and whatever style the user has chosen."""
     import matplotlib
 
-    with matplotlib.rc_context(
-        {"figure.facecolor": "black", "axes.facecolor": "black", "text.color": "white"}
-    ):
-        svg = timeline_svg(FOUND)
-    filled = re.findall(r"fill: (#\w+)", svg)
-    assert filled[0] == "#ffffff"
-    assert "#000000" not in filled
+    night = "#123456"  # SVG leaves out a fill that is black, so not that
+    places = ["figure.facecolor", "axes.facecolor", "text.color", "xtick.color", "ytick.color", "grid.color"]
+    with matplotlib.rc_context(dict.fromkeys([*places, "axes.labelcolor", "axes.titlecolor"], night)):
+        svg = timeline_svg(FOUND, TRUTH) + timeline_svg(Diarization((), 1.0))
+    assert re.findall(r"(?:fill|stroke): (#\w+)", svg)[0] == "#ffffff"
+    assert night not in svg
 
 
 def test_no_global_state_is_touched():
-    code = (
-        "from test_plotting import *; import matplotlib; before = dict(matplotlib.rcParams);"
-        "timeline(FOUND, TRUTH); timeline_svg(FOUND); FOUND._repr_svg_();"
-        "assert dict(matplotlib.rcParams) == before; print('matplotlib.pyplot' in sys.modules)"
-    )
+    """No pyplot, which pyannote.core may bring itself, and no setting left changed."""
+    code = """
+import sys
+import matplotlib
+from diarize import Diarization, Turn
+from diarize.plotting import timeline, timeline_svg
+before = dict(matplotlib.rcParams)
+found = Diarization((Turn(0.0, 1.0, "a"),), 2.0)
+timeline(found), timeline_svg(found), found._repr_svg_()
+assert dict(matplotlib.rcParams) == before
+print("matplotlib.pyplot" in sys.modules)
+"""
     assert run(code).strip() == "False"
+
+
+def test_no_figure_is_left_in_pyplot():
+    code = """
+from test_plotting import FOUND, TRUTH, timeline, timeline_svg
+import matplotlib.pyplot as plt
+timeline(FOUND, TRUTH), timeline_svg(FOUND, TRUTH), FOUND._repr_svg_()
+print(plt.get_fignums())
+"""
+    assert run(code).strip() == "[]"
 
 
 def test_importing_it_imports_nothing_heavy():
@@ -241,5 +257,10 @@ def run(code: str) -> str:
         capture_output=True,
         text=True,
         encoding="utf-8",
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")])},
+        # with a backend named, reading the settings does not make matplotlib look for one
+        env={
+            **os.environ,
+            "MPLBACKEND": "agg",
+            "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")]),
+        },
     ).stdout

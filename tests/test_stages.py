@@ -93,6 +93,19 @@ def test_an_open_region_is_reported_as_it_grows():
     assert {r.start for r in found} == {0}
 
 
+@pytest.mark.parametrize("last", [0.9, 0.0])
+@pytest.mark.parametrize("missing", [0, 1, 100, 511])
+def test_no_region_reaches_beyond_the_samples(last, missing):
+    """Open ones neither: the last frame is filled with silence that nobody recorded."""
+    for options in ({}, {"min_silence_s": 0.0, "pad_s": 0.0063}):
+        stage = Regions(VadConfig(**options))
+        stage.push([0.0] * 3 + [0.9] * 20)
+        samples = 24 * FRAME - missing
+        found = stage.finish(samples, [last])
+        assert found
+        assert all(region.end <= samples for region in found)
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_regions_do_not_depend_on_pushes(seed):
     rng = np.random.default_rng(seed)

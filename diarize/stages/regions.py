@@ -12,7 +12,7 @@ not hold up what follows.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from diarize.audio import SAMPLE_RATE
 from diarize.config import VadConfig
@@ -56,11 +56,16 @@ class Regions:
                 found.append(region)
         return found
 
-    def finish(self, num_samples: int) -> list[Region]:
-        """Close what is open; no region reaches beyond `num_samples`."""
+    def finish(self, num_samples: int, probabilities: Iterable[float] = ()) -> list[Region]:
+        """Take the last frames and close what is open; no region reaches beyond `num_samples`.
+
+        The last frame may be filled up with silence, so only here are the samples fewer than the frames.
+        """
+        found = self.push(probabilities)
         self.state.finished = True
-        region = self._close(num_samples)
-        return [region] if region else []
+        if (region := self._close(num_samples)) is not None:
+            found.append(region)
+        return [replace(region, end=min(region.end, num_samples)) for region in found]
 
     def _frame(self, p: float) -> Region | None:
         state = self.state
