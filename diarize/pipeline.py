@@ -104,8 +104,11 @@ class Diarizer:
                 return self._run(audio, audio.sample_rate, uri or name_of(source), counts, progress)
         if sample_rate is None:
             raise AudioError(
-                "samples have no rate of their own; pass sample_rate=, for example sample_rate=16000"
+                f"a recording must be a path or a binary file, or samples with sample_rate=; "
+                f"got {type(source).__name__} without a rate"
             )
+        if channel is not None:
+            raise AudioError("channel= is for files; of samples pass one channel: samples[channel]")
         return self._run([source], sample_rate, uri or "recording", counts, progress)
 
     def _run(
