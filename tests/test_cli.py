@@ -102,7 +102,7 @@ def test_what_exists_is_only_replaced_when_asked(here):
 @pytest.mark.parametrize(
     ("arguments", "status", "reason"),
     [
-        (["-n", "0"], 2, "greater than or"),
+        (["-n", "0"], 2, "--num-speakers"),
         (["-n", "2", "--max-speakers", "3"], 1, "num_speakers says it all"),
         (["--min-speakers", "3", "--max-speakers", "2"], 1, "min_speakers must be <= max_speakers"),
         (["-c", "nope"], 1, "no configuration 'nope'"),

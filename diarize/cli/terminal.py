@@ -70,8 +70,13 @@ def progress_bar(*columns: Any) -> Iterator[Progress]:
     from rich.progress import Progress
 
     console = Console(stderr=True)
-    visible = console.is_terminal and not settings.quiet
-    with Progress(*columns, console=console, transient=True, disable=not visible) as bar:
+    bar = Progress(
+        *columns, console=console, transient=True, disable=not console.is_terminal or settings.quiet
+    )
+    if bar.disable:
+        yield bar  # not entered: some versions of rich end even an invisible bar with an empty line
+        return
+    with bar:
         yield bar
 
 
