@@ -81,6 +81,10 @@ class Bounds:
             raise ConfigError(f"min_speakers must be <= max_speakers, got {low} and {max_speakers}")
         return cls(low, max_speakers)
 
+    def within(self, rows: int) -> Bounds:
+        """The bounds that so many rows can hold."""
+        return Bounds(min(self.low, rows), None if self.high is None else min(self.high, rows))
+
 
 @dataclass(frozen=True)
 class ClusteringConfig:

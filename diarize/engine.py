@@ -57,7 +57,7 @@ class TorchEngine:
         inputs : n matrices of shape (T, F) float32, T may differ
         returns : (n, E) float32, as the network gives them (not normalised)
         """
-        calls = list(batches([len(features) for features in inputs]))
+        calls = batches([len(features) for features in inputs])
         rows = np.zeros((len(inputs), self.embedding_size), np.float32)
         if len(calls) == 1 or self.threads == 1:
             results = [self._call([inputs[i] for i in call]) for call in calls]
@@ -71,8 +71,7 @@ class TorchEngine:
         import torch
 
         frames = len(inputs[0])
-        size = BATCH if frames <= MAX_BATCHED_FRAMES else 1
-        batch = np.zeros((size, frames, self.feature_bins), np.float32)
+        batch = np.zeros((batch_size(frames), frames, self.feature_bins), np.float32)
         batch[: len(inputs)] = inputs
         with torch.inference_mode(), one_thread():
             rows = self.network(torch.from_numpy(batch).to(self.device)).cpu().numpy()
@@ -85,6 +84,11 @@ class TorchEngine:
             return self._pool
 
 
+def batch_size(frames: int) -> int:
+    """Rows of a call on inputs of this many frames."""
+    return BATCH if frames <= MAX_BATCHED_FRAMES else 1
+
+
 def batches(lengths: Sequence[int]) -> list[list[int]]:
     """Group the indices of equal lengths into the calls that `TorchEngine` makes."""
     groups: dict[int, list[int]] = {}
@@ -92,7 +96,7 @@ def batches(lengths: Sequence[int]) -> list[list[int]]:
         groups.setdefault(length, []).append(i)
     calls = []
     for length, indices in groups.items():
-        size = BATCH if length <= MAX_BATCHED_FRAMES else 1
+        size = batch_size(length)
         calls += [indices[i : i + size] for i in range(0, len(indices), size)]
     return calls
 

@@ -20,11 +20,6 @@ def num_frames(num_samples: int) -> int:
     return max(0, 1 + (num_samples - FRAME_LENGTH) // FRAME_SHIFT)
 
 
-def num_samples(frames: int) -> int:
-    """The fewest samples that give this many frames."""
-    return FRAME_LENGTH + (frames - 1) * FRAME_SHIFT
-
-
 def log_mel(samples: NDArray[np.float32], bins: int = 80) -> NDArray[np.float32]:
     """Log-mel features with their mean over time removed.
 

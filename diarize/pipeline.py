@@ -36,8 +36,8 @@ from diarize.stages.windows import Windows
 BLOCK = 512 * FRAME
 """Samples that pass through the stages at once (16 s): bounds memory, and lets progress be shown."""
 
-Progress = Callable[[float], None]
-"""Called with the seconds of audio done."""
+Progress = Callable[[float, float | None], None]
+"""Called with the seconds of audio done, and those that the recording declares, if it does."""
 
 
 class Diarizer:
@@ -93,6 +93,7 @@ class Diarizer:
         channel : 0-based; by default all channels are averaged
         num_speakers, min_speakers, max_speakers : held exactly, whatever the voices suggest
         uri : the recording's name; by default the file's
+        progress : called as the recording passes, see `Progress`
 
         Raises AudioError for audio that cannot be used, ConfigError for impossible counts.
         """
@@ -101,7 +102,8 @@ class Diarizer:
             if sample_rate is not None:
                 raise AudioError("sample_rate= is for samples; a file knows its own rate")
             with open_audio(source, channel=channel) as audio:
-                return self._run(audio, audio.sample_rate, uri or name_of(source), counts, progress)
+                total_s = audio.duration_s
+                return self._run(audio, audio.sample_rate, total_s, uri or name_of(source), counts, progress)
         if sample_rate is None:
             raise AudioError(
                 f"a recording must be a path or a binary file, or samples with sample_rate=; "
@@ -109,12 +111,13 @@ class Diarizer:
             )
         if channel is not None:
             raise AudioError("channel= is for files; of samples pass one channel: samples[channel]")
-        return self._run([source], sample_rate, uri or "recording", counts, progress)
+        return self._run([source], sample_rate, None, uri or "recording", counts, progress)
 
     def _run(
         self,
         pieces: AudioFile | list[Any],
         sample_rate: int,
+        total_s: float | None,
         uri: str,
         counts: dict[str, int | None],
         progress: Progress | None,
@@ -123,7 +126,7 @@ class Diarizer:
             for piece in pieces:
                 stream.push(piece)
                 if progress:
-                    progress(stream.duration)
+                    progress(stream.duration, total_s)
             stream.finish()
             return stream.result()
 
@@ -206,9 +209,7 @@ class Diarizer:
     def speech(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
         """The samples (n,) at 16 kHz that lie in speech regions, joined."""
         stage, regions = Vad(self.vad), Regions(self.config.vad)
-        found = (
-            regions.push(stage.push(samples)) + regions.push(stage.finish()) + regions.finish(len(samples))
-        )
+        found = regions.push(stage.push(samples)) + regions.finish(len(samples), stage.finish())
         pieces = [samples[region.start : region.end] for region in found if region.closed]
         return np.concatenate([samples[:0], *pieces])
 
@@ -236,7 +237,7 @@ class Stream:
         self.num_samples = 0
         self.found_regions: list[Region] = []
         self.found_windows: list[Window] = []
-        self.rows = Representatives(config.clustering.max_rows)
+        self.rows = Representatives(max(config.clustering.max_rows, 2 * bounds.low))  # law 7
         self._result: Diarization | None = None
         self._finished = False
 
@@ -341,9 +342,9 @@ class Stream:
 
     def _threshold(self) -> float:
         """For two windows exactly what `verify` uses; for more, that of two whole windows."""
-        seconds = [(window.end - window.start) / SAMPLE_RATE for window in self.found_windows]
-        if len(seconds) != 2:
-            seconds = [self.diarizer.config.windows.length_s] * 2
+        seconds = [self.diarizer.config.windows.length_s] * 2
+        if len(self.found_windows) == 2:
+            seconds = [(window.end - window.start) / SAMPLE_RATE for window in self.found_windows]
         return self.diarizer.threshold(*seconds)
 
 

@@ -259,9 +259,9 @@ def test_any_count_up_to_the_number_of_rows(method, n, kind):
         "random": unit(rng.normal(size=(n, 4))),
     }[kind]
     config = ClusteringConfig(method=method)
-    for count in range(1, n + 1):
+    for count in (*range(1, n + 2), 3 * n):
         labels = cluster(rows, np.ones(n), config, 0.5, Bounds(count, count))
-        assert list(dict.fromkeys(labels.tolist())) == list(range(count))  # numbered as they appear
+        assert list(dict.fromkeys(labels.tolist())) == list(range(min(count, n)))  # numbered as they appear
     for low, high in ((1, 2), (2, 3), (3, 50)):
         labels = cluster(rows, np.ones(n), config, 0.5, Bounds(low, high))
         assert min(low, n) <= len(set(labels.tolist())) <= high
@@ -320,7 +320,7 @@ def test_a_count_given_once_does_not_outlive_its_call(diarizer):
 def test_the_count_holds_beyond_the_summary():
     diarizer = configured(max_rows=16)
     samples = conversation(7, turns=20)
-    for count in (1, 2, 6, 8):
+    for count in (1, 2, 6, 8, 13, 16, 20):  # more than a summary of 16 rows keeps, too
         assert len(diarizer(samples, sample_rate=RATE, num_speakers=count).speakers) == count
 
 

@@ -12,7 +12,9 @@ from diarize.cli.terminal import (
     ConfigOption,
     DeviceOption,
     ModelOption,
+    OverwriteOption,
     ThreadsOption,
+    VadOption,
     finish,
     load_diarizer,
     output_paths,
@@ -33,10 +35,8 @@ def embed(
         Path | None,
         typer.Option("--list", help="A text file that names recordings, one a line.", show_default=False),
     ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace .npy files that exist.")] = False,
-    vad: Annotated[
-        bool, typer.Option("--vad", help="Embed speech only, leave out silence and noise.")
-    ] = False,
+    overwrite: OverwriteOption = False,
+    vad: VadOption = False,
     channel: ChannelOption = None,
     config: ConfigOption = None,
     model: ModelOption = None,

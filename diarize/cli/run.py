@@ -17,6 +17,7 @@ from diarize.cli.terminal import (
     ConfigOption,
     DeviceOption,
     ModelOption,
+    OverwriteOption,
     ThreadsOption,
     finish,
     load_diarizer,
@@ -55,7 +56,7 @@ def run(
     ] = None,
     min_speakers: Annotated[int | None, typer.Option(min=1, help="At least this many speakers.")] = None,
     max_speakers: Annotated[int | None, typer.Option(min=1, help="At most this many speakers.")] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace RTTM files that exist.")] = False,
+    overwrite: OverwriteOption = False,
     channel: ChannelOption = None,
     config: ConfigOption = None,
     model: ModelOption = None,
@@ -115,8 +116,6 @@ def diarize_file(diarizer: Diarizer, file: Path, title: str, **options: int | No
     """One recording, with a bar over its seconds."""
     from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-    from diarize.audio import open_audio
-
     columns = (
         TextColumn("{task.description}", markup=False),
         BarColumn(),
@@ -125,12 +124,14 @@ def diarize_file(diarizer: Diarizer, file: Path, title: str, **options: int | No
     )
     with ExitStack() as stack:
         source: Path | IO[bytes] = stack.enter_context(stdin_copy()) if is_stdin(file) else file
-        with open_audio(source) as audio:
-            total = audio.duration_s
         bar = stack.enter_context(progress_bar(*columns))
-        task = bar.add_task(title, total=total)
+        task = bar.add_task(title, total=None)
+
+        def progress(done_s: float, total_s: float | None) -> None:
+            bar.update(task, completed=done_s, total=total_s)
+
         uri = "stdin" if is_stdin(file) else None
-        return diarizer(source, uri=uri, progress=lambda done: bar.update(task, completed=done), **options)
+        return diarizer(source, uri=uri, progress=progress, **options)
 
 
 def is_stdin(file: Path) -> bool:

@@ -56,6 +56,9 @@ ChannelOption = Annotated[
     int | None, typer.Option("--channel", min=0, help="Use one channel, 0 the first; default: their average.")
 ]
 
+OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Replace output files that exist.")]
+VadOption = Annotated[bool, typer.Option("--vad", help="Use speech only, leave out silence and noise.")]
+
 
 def note(text: str) -> None:
     """A line for people, on standard error, unless --quiet."""

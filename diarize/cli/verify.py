@@ -15,10 +15,13 @@ from diarize.cli.terminal import (
     ConfigOption,
     DeviceOption,
     ModelOption,
+    OverwriteOption,
     ThreadsOption,
+    VadOption,
     load_diarizer,
     note,
     output_paths,
+    progress_bar,
     save_embedding,
 )
 from diarize.errors import ConfigError
@@ -39,13 +42,11 @@ def verify(
     save_embeddings: Annotated[
         Path | None, typer.Option(help="Folder for one NAME.npy a recording.", show_default=False)
     ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace .npy files that exist.")] = False,
+    overwrite: OverwriteOption = False,
     exit_code: Annotated[
         bool, typer.Option("--exit-code", help="Exit with 3 unless all are the same speaker.")
     ] = False,
-    vad: Annotated[
-        bool, typer.Option("--vad", help="Compare speech only, leave out silence and noise.")
-    ] = False,
+    vad: VadOption = False,
     channel: ChannelOption = None,
     config: ConfigOption = None,
     model: ModelOption = None,
@@ -71,7 +72,9 @@ def verify(
         raise ConfigError(f"--threshold is a cosine, between -1 and 1, got {threshold}")
     paths = output_paths(files, save_embeddings, ".npy", overwrite) if save_embeddings else []
     diarizer = load_diarizer(config, model, device, threads)
-    voices = [diarizer.voice(file, channel=channel, vad=vad) for file in files]
+    with progress_bar() as bar:
+        tracked = bar.track(files, description="embedding")
+        voices = [diarizer.voice(file, channel=channel, vad=vad) for file in tracked]
     for path, voice in zip(paths, voices, strict=False):
         save_embedding(path, voice.embedding)
     pairs = {

@@ -35,10 +35,10 @@ def cluster(
     bounds : the count that was asked for, if any; it overrides every rule
     returns : (n,) labels 0, 1, ... in order of first appearance
     """
-    bounds = bounds or Bounds()
     n = len(rows)
     if n < 2:
         return np.zeros(n, np.int64)
+    bounds = (bounds or Bounds()).within(n)
     affinity = scores(rows)
     if n == 2:
         return average_linkage(

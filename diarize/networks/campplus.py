@@ -26,9 +26,6 @@ from torch.nn import functional as F
 
 from diarize.errors import ModelError
 
-MIN_FRAMES = 5
-"""The fewest feature frames with a defined embedding: the standard deviation needs two strided ones."""
-
 SEGMENT_FRAMES = 100
 """Length of the context mask's local average, in strided frames (2 s)."""
 
