@@ -26,8 +26,9 @@ if TYPE_CHECKING:
         SpeakerCountWarning,
         StreamFinished,
     )
-    from diarize.pipeline import Diarizer, Stream
+    from diarize.pipeline import Diarizer
     from diarize.result import Diarization, Turn, Verdict, Voice
+    from diarize.stream import Stream
 
 __version__ = "0.1.0.dev0"
 
@@ -52,7 +53,7 @@ _HOMES = {
     "Config": "config",
     "Diarization": "result",
     "Diarizer": "pipeline",
-    "Stream": "pipeline",
+    "Stream": "stream",
     "Turn": "result",
     "Verdict": "result",
     "Voice": "result",

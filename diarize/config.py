@@ -126,6 +126,14 @@ class ClusteringConfig:
 
 
 @dataclass(frozen=True)
+class LiveConfig:
+    """Turns that become final while a stream runs; they change nothing of its result."""
+
+    birth_s: float = option(1.5, "speech of somebody new before they are a speaker", low=0)
+    first_birth_s: float = option(0.4, "the same, while nobody has spoken yet", low=0)
+
+
+@dataclass(frozen=True)
 class Config:
     """All options; `Config()` is the default configuration."""
 
@@ -135,6 +143,7 @@ class Config:
     vad: VadConfig = field(default_factory=VadConfig)
     windows: WindowsConfig = field(default_factory=WindowsConfig)
     clustering: ClusteringConfig = field(default_factory=ClusteringConfig)
+    live: LiveConfig = field(default_factory=LiveConfig)
 
     def __post_init__(self) -> None:
         """Check what one field cannot know of another."""

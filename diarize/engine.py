@@ -4,15 +4,17 @@ The rows that come out do not depend on what else was in the call (law 6) nor on
 threads (law 8), bit for bit. For a matrix product the shape of the whole batch chooses the kernel,
 so every call on the network has one of two fixed shapes: `BATCH` short inputs of one length, the
 rest of the batch filled with zeros, or a single long one. Each call runs on one thread of the CPU;
-several calls run side by side.
+several calls run side by side. Inputs that wait at the same moment share a call, whichever thread or
+stream they come from: many live streams at once cost as little as one file.
 """
 
 from __future__ import annotations
 
 import os
 import threading
+from collections import Counter, deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,6 +26,9 @@ from diarize.errors import ConfigError
 
 if TYPE_CHECKING:
     import torch
+
+Features = NDArray[np.float32]
+Row = NDArray[np.float32]
 
 BATCH = 4
 """Short inputs a call: on one thread 4 cost .6 of 4 single ones; 8 gain little and waste more."""
@@ -49,25 +54,42 @@ class TorchEngine:
         self.feature_bins = self.network.shape.feature_bins
         self.threads = 1 if self.device.type == "cuda" else threads or available_cores()
         self._pool: ThreadPoolExecutor | None = None
+        self._waiting: deque[tuple[Features, Future[Row]]] = deque()
         self._lock = threading.Lock()
 
-    def __call__(self, inputs: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+    def __call__(self, inputs: Sequence[Features]) -> NDArray[np.float32]:
         """Embed feature matrices.
 
         inputs : n matrices of shape (T, F) float32, T may differ
         returns : (n, E) float32, as the network gives them (not normalised)
         """
-        calls = batches([len(features) for features in inputs])
         rows = np.zeros((len(inputs), self.embedding_size), np.float32)
-        if len(calls) == 1 or self.threads == 1:
-            results = [self._call([inputs[i] for i in call]) for call in calls]
-        else:
-            results = list(self._workers().map(self._call, [[inputs[i] for i in call] for call in calls]))
-        for call, result in zip(calls, results, strict=True):
-            rows[call] = result
+        futures: list[Future[Row]] = [Future() for _ in inputs]
+        with self._lock:
+            self._pool = self._pool or ThreadPoolExecutor(self.threads, thread_name_prefix="diarize-engine")
+            self._waiting.extend(zip(inputs, futures, strict=True))
+            for _ in range(num_calls([len(features) for features in inputs])):
+                self._pool.submit(self._serve)
+        for row, future in zip(rows, futures, strict=True):
+            row[:] = future.result()
         return rows
 
-    def _call(self, inputs: list[NDArray[np.float32]]) -> NDArray[np.float32]:
+    def _serve(self) -> None:
+        """Compute the inputs that have waited longest: as many of one length as a call takes."""
+        with self._lock:
+            taken = take_call(self._waiting)
+        if not taken:  # another caller's call had room for them
+            return
+        try:
+            rows = self._call([features for features, _ in taken])
+        except BaseException as error:
+            for _, future in taken:
+                future.set_exception(error)
+            return
+        for (_, future), row in zip(taken, rows, strict=True):
+            future.set_result(row)
+
+    def _call(self, inputs: list[Features]) -> NDArray[np.float32]:
         import torch
 
         frames = len(inputs[0])
@@ -77,28 +99,28 @@ class TorchEngine:
             rows = self.network(torch.from_numpy(batch).to(self.device)).cpu().numpy()
         return np.asarray(rows[: len(inputs)], np.float32)
 
-    def _workers(self) -> ThreadPoolExecutor:
-        with self._lock:
-            if self._pool is None:
-                self._pool = ThreadPoolExecutor(self.threads, thread_name_prefix="diarize-engine")
-            return self._pool
-
 
 def batch_size(frames: int) -> int:
     """Rows of a call on inputs of this many frames."""
     return BATCH if frames <= MAX_BATCHED_FRAMES else 1
 
 
-def batches(lengths: Sequence[int]) -> list[list[int]]:
-    """Group the indices of equal lengths into the calls that `TorchEngine` makes."""
-    groups: dict[int, list[int]] = {}
-    for i, length in enumerate(lengths):
-        groups.setdefault(length, []).append(i)
-    calls = []
-    for length, indices in groups.items():
-        size = batch_size(length)
-        calls += [indices[i : i + size] for i in range(0, len(indices), size)]
-    return calls
+def num_calls(lengths: Sequence[int]) -> int:
+    """Calls on the network that inputs of these lengths need by themselves."""
+    return sum(-(-count // batch_size(length)) for length, count in Counter(lengths).items())
+
+
+def take_call(waiting: deque[tuple[Features, Future[Row]]]) -> list[tuple[Features, Future[Row]]]:
+    """Take the next call's inputs from the queue: the first, and the next ones of its length."""
+    if not waiting:
+        return []
+    length = len(waiting[0][0])
+    taken = [item for item in waiting if len(item[0]) == length][: batch_size(length)]
+    chosen = {id(future) for _, future in taken}
+    left = [item for item in waiting if id(item[1]) not in chosen]
+    waiting.clear()
+    waiting.extend(left)
+    return taken
 
 
 @contextmanager

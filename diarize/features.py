@@ -20,6 +20,11 @@ def num_frames(num_samples: int) -> int:
     return max(0, 1 + (num_samples - FRAME_LENGTH) // FRAME_SHIFT)
 
 
+def on_frames(sample: int) -> int:
+    """The first feature frame that does not begin before a sample, as a sample."""
+    return -(-sample // FRAME_SHIFT) * FRAME_SHIFT
+
+
 def log_mel(samples: NDArray[np.float32], bins: int = 80) -> NDArray[np.float32]:
     """Log-mel features with their mean over time removed.
 

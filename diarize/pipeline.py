@@ -1,40 +1,32 @@
-"""The diarizer, and the one path that every recording takes: a stream of pushes and a finish.
+"""The diarizer: the loaded models and the options, and what can be asked of them.
 
-    samples -> resampling -> VAD -> regions -> windows -> embeddings -> clustering -> turns
-
-A file is a stream with unlimited latency: nothing is decided before `finish()`.
+A file is a stream with unlimited latency (`diarize.stream`): nothing is decided before its end.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
-from types import TracebackType
 from typing import Any, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
 
 from diarize import calibration, models, verification
-from diarize.audio import SAMPLE_RATE, AudioFile, File, Source, as_samples, open_audio, read_audio
-from diarize.clustering import cluster
-from diarize.clustering.affinity import centroids
-from diarize.clustering.representatives import Representatives
+from diarize.audio import SAMPLE_RATE, AudioFile, File, Source, open_audio, read_audio
 from diarize.config import Bounds, Config
-from diarize.errors import AudioError, ConfigError, DiarizeError, SpeakerCountWarning, StreamFinished
-from diarize.resampling import Resampler
-from diarize.result import Diarization, Turn, Verdict, Voice
-from diarize.stages.boundaries import turns
-from diarize.stages.embedding import CAMPPlusEmbedder, Embedder, Embedding
-from diarize.stages.items import FRAME, Region, Span, Window
+from diarize.enrolment import KnownVoice, enrol
+from diarize.errors import AudioError, ConfigError
+from diarize.result import Diarization, Verdict, Voice
+from diarize.stages.embedding import CAMPPlusEmbedder, Embedder
 from diarize.stages.regions import Regions
 from diarize.stages.vad import SileroVad, Vad
-from diarize.stages.windows import Windows
+from diarize.stream import Models, Stream, StreamOptions, restore
 
-BLOCK = 512 * FRAME
-"""Samples that pass through the stages at once (16 s): bounds memory, and lets progress be shown."""
+Enrolled = Mapping[str, Source | Sequence[Source]] | Sequence[KnownVoice]
+"""Known voices: names with a recording or several of each, or what `Diarizer.enrol` made of them."""
 
 Progress = Callable[[float, float | None], None]
 """Called with the seconds of audio done, and those that the recording declares, if it does."""
@@ -73,6 +65,7 @@ class Diarizer:
             device=self.config.device,
             threads=self.config.threads,
         )
+        self.models = Models(self.config, self.vad, self.embedder, self.threshold)
 
     def __call__(
         self,
@@ -83,6 +76,7 @@ class Diarizer:
         num_speakers: int | None = None,
         min_speakers: int | None = None,
         max_speakers: int | None = None,
+        enrolled: Enrolled | None = None,
         uri: str | None = None,
         progress: Progress | None = None,
     ) -> Diarization:
@@ -92,18 +86,20 @@ class Diarizer:
         sample_rate : of samples, in Hz; a file knows its own
         channel : 0-based; by default all channels are averaged
         num_speakers, min_speakers, max_speakers : held exactly, whatever the voices suggest
+        enrolled : known voices, ``{"Alice": "alice.wav"}``; speakers who are one of them get their name
         uri : the recording's name; by default the file's
         progress : called as the recording passes, see `Progress`
 
         Raises AudioError for audio that cannot be used, ConfigError for impossible counts.
         """
-        counts = {"num_speakers": num_speakers, "min_speakers": min_speakers, "max_speakers": max_speakers}
+        asked: dict[str, Any] = {"num_speakers": num_speakers, "min_speakers": min_speakers}
+        asked |= {"max_speakers": max_speakers, "enrolled": enrolled}
         if is_file(source):
             if sample_rate is not None:
                 raise AudioError("sample_rate= is for samples; a file knows its own rate")
             with open_audio(source, channel=channel) as audio:
                 total_s = audio.duration_s
-                return self._run(audio, audio.sample_rate, total_s, uri or name_of(source), counts, progress)
+                return self._run(audio, audio.sample_rate, total_s, uri or name_of(source), asked, progress)
         if sample_rate is None:
             raise AudioError(
                 f"a recording must be a path or a binary file, or samples with sample_rate=; "
@@ -111,7 +107,7 @@ class Diarizer:
             )
         if channel is not None:
             raise AudioError("channel= is for files; of samples pass one channel: samples[channel]")
-        return self._run([source], sample_rate, None, uri or "recording", counts, progress)
+        return self._run([source], sample_rate, None, uri or "recording", asked, progress)
 
     def _run(
         self,
@@ -119,10 +115,10 @@ class Diarizer:
         sample_rate: int,
         total_s: float | None,
         uri: str,
-        counts: dict[str, int | None],
+        asked: dict[str, Any],
         progress: Progress | None,
     ) -> Diarization:
-        with self.stream(sample_rate=sample_rate, uri=uri, **counts) as stream:
+        with self.stream(sample_rate=sample_rate, uri=uri, **asked) as stream:
             for piece in pieces:
                 stream.push(piece)
                 if progress:
@@ -138,16 +134,48 @@ class Diarizer:
         num_speakers: int | None = None,
         min_speakers: int | None = None,
         max_speakers: int | None = None,
+        enrolled: Enrolled | None = None,
         uri: str = "recording",
+        started: datetime | None = None,
+        state: bytes | None = None,
     ) -> Stream:
-        """Begin a stream; see `Stream`. Only unlimited latency (None) exists so far."""
-        if latency_s is not None:
-            raise ConfigError("a finite latency_s does not exist yet; leave it out to decide at finish()")
+        """Begin a stream; see `Stream`.
+
+        latency_s : every sample is decided at most so long after it arrived, on the audio clock; from
+            about 0.3 s on. None decides everything at `finish()`.
+        sample_rate : of what will be pushed, Hz
+        num_speakers, min_speakers, max_speakers : as for a file; final turns never hold more than the most
+        enrolled : known voices, ``{"Alice": "alice.wav"}``, recognised from their first words on
+        started : the time of day of the first sample, for `Stream.time_of`
+        state : bytes of `Stream.save`, to go on where that stream was, all its options included
+
+        Raises ConfigError for options that cannot be, FormatError for bytes that are no saved stream.
+        """
+        if state is not None:
+            given = (latency_s, num_speakers, min_speakers, max_speakers, enrolled, started)
+            if any(value is not None for value in given):
+                raise ConfigError("a saved stream brings its own options; pass state= alone")
+            return restore(state, self.models)
         if num_speakers is min_speakers is max_speakers is None:
             bounds = self.config.clustering.bounds
         else:
             bounds = Bounds.of(num_speakers, min_speakers, max_speakers)
-        return Stream(self, sample_rate=sample_rate, bounds=bounds, uri=uri)
+        known = tuple(self.enrol(enrolled) if isinstance(enrolled, Mapping) else enrolled or ())
+        when = started.isoformat() if started else None
+        return Stream(self.models, StreamOptions(latency_s, sample_rate, bounds, uri, known, when))
+
+    def enrol(self, voices: Mapping[str, Source | Sequence[Source]]) -> list[KnownVoice]:
+        """Known voices from recordings of them, one or several a name; for many streams, do it once.
+
+        Raises AudioError for a recording that cannot be read, or without speech.
+        """
+        step = round(self.config.windows.step_s * SAMPLE_RATE)
+        known = []
+        for name, sources in voices.items():
+            several: Sequence[Any] = sources if isinstance(sources, (list, tuple)) else [sources]
+            recordings = [self.speech(read_audio(source)) for source in several]
+            known.append(enrol(name, recordings, self.embedder, self.config.windows.length, step))
+        return known
 
     def embed(
         self, source: Source, *, sample_rate: int | None = None, channel: int | None = None, vad: bool = False
@@ -212,140 +240,6 @@ class Diarizer:
         found = regions.push(stage.push(samples)) + regions.finish(len(samples), stage.finish())
         pieces = [samples[region.start : region.end] for region in found if region.closed]
         return np.concatenate([samples[:0], *pieces])
-
-
-class Stream:
-    """One recording on its way through the pipeline; made by `Diarizer.stream`.
-
-    `push` samples in pieces of any size, then `finish`; `result()` is the whole. What comes out depends
-    on the samples alone, never on the pieces. Leaving a ``with`` block closes the stream and decides
-    nothing. One thread at a time.
-    """
-
-    def __init__(self, diarizer: Diarizer, *, sample_rate: int, bounds: Bounds, uri: str) -> None:
-        config = diarizer.config
-        self.diarizer = diarizer
-        self.bounds = bounds
-        self.uri = uri
-        self.resampler = Resampler(sample_rate)
-        self.vad = Vad(diarizer.vad)
-        self.regions = Regions(config.vad)
-        self.windows = Windows(config.windows)
-        self.embedding = Embedding(diarizer.embedder, config.windows.length)
-        self.pending: list[NDArray[np.float32]] = []
-        self.num_pending = 0
-        self.num_samples = 0
-        self.found_regions: list[Region] = []
-        self.found_windows: list[Window] = []
-        self.rows = Representatives(max(config.clustering.max_rows, 2 * bounds.low))  # law 7
-        self._result: Diarization | None = None
-        self._finished = False
-
-    def __enter__(self) -> Stream:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._finished = True
-
-    @property
-    def duration(self) -> float:
-        """Seconds of audio that passed the stages."""
-        return self.num_samples / SAMPLE_RATE
-
-    def push(self, samples: Any) -> list[Turn]:
-        """Take the next samples (n,), of any float or integer type, at the stream's rate.
-
-        Returns the turns that became final: none before `finish()`, as long as latency is unlimited.
-        Raises AudioError for samples that cannot be used, StreamFinished after the end.
-        """
-        if self._finished:
-            raise StreamFinished
-        self._hear(self.resampler.push(as_samples(samples)))
-        return []
-
-    def finish(self) -> list[Turn]:
-        """Decide everything that is left; returns the final turns."""
-        if self._finished:
-            raise StreamFinished
-        self._hear(self.resampler.finish())
-        self._pass(self.num_pending)
-        self._take(self.regions.finish(self.num_samples, self.vad.finish()))
-        self._keep(self.embedding.finish())
-        self._finished = True
-        self._result = self._decide()
-        return list(self._result.turns)
-
-    def result(self) -> Diarization:
-        """The diarization of all samples; DiarizeError before `finish()`."""
-        if self._result is None:
-            raise DiarizeError("there is no result before finish(); call stream.finish() first")
-        return self._result
-
-    def _hear(self, samples: NDArray[np.float32]) -> None:
-        """Hold samples until they fill VAD frames, so that small pushes cost little."""
-        self.pending.append(samples)
-        self.num_pending += len(samples)
-        if self.num_pending >= FRAME:
-            self._pass(self.num_pending // FRAME * FRAME)
-
-    def _pass(self, count: int) -> None:
-        """Send the first `count` pending samples through the stages."""
-        samples = np.concatenate([np.zeros(0, np.float32), *self.pending])
-        self.pending = [samples[count:]]
-        self.num_pending -= count
-        for first in range(0, count, BLOCK):
-            block = samples[first : min(first + BLOCK, count)]
-            self.num_samples += len(block)
-            self.embedding.hear(block)
-            self._take(self.regions.push(self.vad.push(block)))
-            horizon = self.windows.horizon
-            self.embedding.forget(self.regions.horizon if horizon is None else horizon)
-
-    def _take(self, regions: list[Region]) -> None:
-        self.found_regions += [region for region in regions if region.closed]
-        self._keep(self.embedding.push(self.windows.push(regions)))
-
-    def _keep(self, embedded: list[tuple[Window, NDArray[np.float32]]]) -> None:
-        for window, row in embedded:
-            self.found_windows.append(window)
-            self.rows.add(row)
-
-    def _decide(self) -> Diarization:
-        """Cluster all rows and place the turns."""
-        spans: list[Span] = []
-        names: dict[int, str] = {}
-        embeddings: dict[str, NDArray[np.float32]] = {}
-        if self.found_windows:
-            rows, weights = self.rows.arrays()
-            labels = cluster(rows, weights, self.diarizer.config.clustering, self._threshold(), self.bounds)
-            spans = turns(self.found_regions, self.found_windows, labels[self.rows.index].tolist())
-            names = {
-                label: f"SPEAKER_{i:02d}" for i, label in enumerate(dict.fromkeys(s.label for s in spans))
-            }
-            means = centroids(rows, labels, weights)
-            embeddings = {name: means[label] for label, name in names.items()}
-        if 0 < len(self.found_windows) < self.bounds.low:
-            warnings.warn(
-                f"{self.bounds.low} speakers were asked for, but {self.uri} has speech for "
-                f"{len(self.found_windows)} windows only: that many were found",
-                SpeakerCountWarning,
-                stacklevel=3,
-            )
-        return Diarization(
-            turns=tuple(Turn(s.start / SAMPLE_RATE, s.end / SAMPLE_RATE, names[s.label]) for s in spans),
-            duration=self.duration,
-            uri=self.uri,
-            embeddings=embeddings,
-        )
-
-    def _threshold(self) -> float:
-        """For two windows exactly what `verify` uses; for more, that of two whole windows."""
-        seconds = [self.diarizer.config.windows.length_s] * 2
-        if len(self.found_windows) == 2:
-            seconds = [(window.end - window.start) / SAMPLE_RATE for window in self.found_windows]
-        return self.diarizer.threshold(*seconds)
 
 
 def is_file(source: Source) -> TypeGuard[File]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.util import find_spec
@@ -156,3 +156,14 @@ def clock(seconds: float) -> str:
     """Seconds as 0:00:00.000."""
     ms = round(seconds * 1000)
     return f"{ms // 3_600_000}:{ms // 60_000 % 60:02d}:{ms // 1000 % 60:02d}.{ms % 1000:03d}"
+
+
+def joined(turns: Iterable[Turn]) -> list[Turn]:
+    """Turns in order of time, with those of one speaker that touch made one."""
+    found: list[Turn] = []
+    for turn in turns:
+        if found and found[-1].speaker == turn.speaker and found[-1].end == turn.start:
+            found[-1] = Turn(found[-1].start, turn.end, turn.speaker)
+        else:
+            found.append(turn)
+    return found

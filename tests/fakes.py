@@ -12,6 +12,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from diarize import Stream
+from diarize.stages.items import Region, Window
+
 RATE = 16000
 
 
@@ -89,3 +92,13 @@ def cuts(samples: NDArray, rng: np.random.Generator, largest: int) -> list[NDArr
         sizes.append(size)
         total += size
     return np.split(samples, np.cumsum(sizes)[:-1].clip(max=len(samples)))
+
+
+def found_regions(stream: Stream) -> list[Region]:
+    """The settled regions of a stream."""
+    return [Region(*row) for row in stream.settled.state.regions_found.array().tolist()]
+
+
+def found_windows(stream: Stream) -> list[Window]:
+    """The settled windows of a stream."""
+    return [Window(*row) for row in stream.settled.state.windows_found.array().tolist()]

@@ -159,9 +159,9 @@ def test_representatives_are_exact_until_full_and_bounded_after():
     assert np.array_equal(exact.arrays()[0], rows)
     few, weights = summary.arrays()
     assert weights.sum() == len(rows)
-    assert len(summary.index) == len(rows)
+    assert len(summary.index()) == len(rows)
     labels = cluster(few, weights, ClusteringConfig(), 0.5)
-    assert same_partition(labels[summary.index], truth)
+    assert same_partition(labels[summary.index()], truth)
 
 
 def test_centroids_are_weighted_means():

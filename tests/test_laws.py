@@ -9,7 +9,17 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from fakes import RATE, FakeEmbedder, FakeVad, conversation, cuts, silence, speech
+from fakes import (
+    RATE,
+    FakeEmbedder,
+    FakeVad,
+    conversation,
+    cuts,
+    found_regions,
+    found_windows,
+    silence,
+    speech,
+)
 
 import diarize.clustering
 from diarize import Config, Diarization, Diarizer, SpeakerCountWarning
@@ -174,17 +184,17 @@ def test_turns_keep_the_region_edges_and_windows_stay_inside(diarizer, seed):
     stream = diarizer.stream()
     stream.push(samples)
     stream.finish()
-    regions = {region.start: region for region in stream.found_regions}
-    step = stream.windows.step
-    for window in stream.found_windows:
+    regions = {region.start: region for region in found_regions(stream)}
+    step = stream.settled.windows.step
+    for window in found_windows(stream):
         region = regions[window.region]
         assert region.start <= window.start < window.end <= region.end
-        assert region.start == 0 or (region.start + stream.regions.pad) % FRAME == 0
-        assert region.end == len(samples) or (region.end - stream.regions.pad) % FRAME == 0
+        assert region.start == 0 or (region.start + stream.settled.regions.pad) % FRAME == 0
+        assert region.end == len(samples) or (region.end - stream.settled.regions.pad) % FRAME == 0
         assert window.start % FRAME_SHIFT == window.end % FRAME_SHIFT == 0
-        on_grid = window.start % step == 0 or (window.end - stream.windows.length) % step == 0
-        assert on_grid or window.end - window.start < stream.windows.length
-    voiced = {r.start for r in regions.values() if r.start in {w.region for w in stream.found_windows}}
+        on_grid = window.start % step == 0 or (window.end - stream.settled.windows.length) % step == 0
+        assert on_grid or window.end - window.start < stream.settled.windows.length
+    voiced = {r.start for r in regions.values() if r.start in {w.region for w in found_windows(stream)}}
     edges = {round(t.start * RATE) for t in stream.result()} | {round(t.end * RATE) for t in stream.result()}
     for start in voiced:
         assert {start, regions[start].end} <= edges
@@ -225,9 +235,10 @@ def test_a_row_is_made_of_its_window_alone(diarizer, seed):
     for piece in cuts(samples, np.random.default_rng(seed), 50_000):
         stream.push(piece)
     stream.finish()
-    assert len(stream.found_windows) == len(stream.rows.rows) > 40
-    for window, row in zip(stream.found_windows, stream.rows.rows, strict=True):
-        own = repeat(samples[window.start : window.end], stream.windows.length)
+    windows, rows = found_windows(stream), stream.settled.state.rows.rows
+    assert len(windows) == len(rows) > 40
+    for window, row in zip(windows, rows, strict=True):
+        own = repeat(samples[window.start : window.end], stream.settled.windows.length)
         assert np.array_equal(row, diarizer.embedder([own])[0])
 
 
@@ -373,9 +384,9 @@ def test_what_is_held_does_not_grow():
             held = stream.embedding.state
             waiting = sum(len(samples) for _, samples in held.waiting)
             assert len(held.samples) <= 4 * RATE
-            assert waiting <= WAITING * stream.windows.length
+            assert waiting <= WAITING * stream.settled.windows.length
         stream.push(silence(20.0))
         assert len(stream.embedding.state.samples) <= RATE
-        assert len(stream.rows.rows) <= 16
+        assert len(stream.settled.state.rows.rows) <= 16
     stream.finish()
-    assert len(stream.rows.index) == len(stream.found_windows) > 300
+    assert len(stream.settled.state.rows.index()) == len(stream.settled.state.windows_found) > 300

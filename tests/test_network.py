@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import threading
+import time
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
+
 import numpy as np
 import pytest
 import torch
 
 from diarize import ModelError
 from diarize.audio import read_audio
-from diarize.engine import BATCH, TorchEngine, batches, find_device, unit
+from diarize.engine import BATCH, TorchEngine, find_device, num_calls, take_call, unit
 from diarize.errors import ConfigError
 from diarize.features import FRAME_LENGTH, FRAME_SHIFT, log_mel, num_frames
 from diarize.networks.campplus import CAMPPlus, CAMPPlusShape
@@ -120,11 +125,46 @@ def test_the_callers_number_of_threads_is_left_alone(checkpoint):
 
 def test_only_equal_lengths_share_a_call():
     lengths = [148, 60, 148, 148, 300, 148, 60, 148, 300]
-    calls = batches(lengths)
-    assert sorted(i for call in calls for i in call) == list(range(len(lengths)))
+    waiting = deque((np.zeros((n, 80), np.float32), Future()) for n in lengths)
+    everything, calls = list(waiting), []
+    while call := take_call(waiting):
+        calls.append(call)
+    assert sorted(id(f) for call in calls for _, f in call) == sorted(id(f) for _, f in everything)
+    assert len(calls) == num_calls(lengths)
     for call in calls:
-        assert len({lengths[i] for i in call}) == 1
-        assert len(call) <= (BATCH if lengths[call[0]] < 200 else 1)
+        assert len({len(features) for features, _ in call}) == 1
+        assert len(call) <= (BATCH if len(call[0][0]) < 200 else 1)
+
+
+def test_inputs_of_several_threads_share_calls_and_keep_their_rows(checkpoint):
+    engine = TorchEngine(checkpoint, device="cpu", threads=1)
+    inputs = features(12, 60)
+    alone = np.stack([engine([one])[0] for one in inputs])
+    sizes, inner = [], engine._call
+    gate = threading.Event()
+
+    def call(taken):
+        gate.wait(10)  # until every thread has handed its input over
+        sizes.append(len(taken))
+        return inner(taken)
+
+    engine._call = call
+    with ThreadPoolExecutor(12) as pool:
+        futures = [pool.submit(engine, [one]) for one in inputs]
+        while sum(future.running() for future in futures) < 12 or len(engine._waiting) < 12 - BATCH:
+            time.sleep(0.001)
+        gate.set()
+        rows = [future.result()[0] for future in futures]
+    assert np.array_equal(np.stack(rows), alone)
+    assert sum(sizes) == 12
+    assert len(sizes) < 12
+
+
+def test_what_fails_in_a_shared_call_is_raised_to_the_caller(checkpoint):
+    engine = TorchEngine(checkpoint, device="cpu")
+    with pytest.raises(Exception, match=r"shape|size|broadcast"):
+        engine([np.zeros((60, 7), np.float32)])
+    assert engine(features(1, 60)).shape == (1, engine.embedding_size)
 
 
 def test_the_sizes_are_read_off_the_file(tmp_path):

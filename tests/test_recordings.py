@@ -90,7 +90,7 @@ def test_two_windows_can_be_two_people(real_diarizer, data):
         stream = real_diarizer.stream()
         stream.push(np.concatenate([first, pause, second, pause]))
         stream.finish()
-        return len(stream.found_windows), len(stream.result().speakers)
+        return len(stream.settled.state.windows_found), len(stream.result().speakers)
 
     assert found(a[16000:28000], other[16000:28000]) == (2, 2)
     assert found(a[:36000], same[:36000])[1] == 1

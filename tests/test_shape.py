@@ -21,10 +21,14 @@ PATHS = sorted(PACKAGE.rglob("*.py"))
 # A part is a module or a package; `+` joins modules that are one part.
 LEVELS = """
     errors
-    config  resampling+samples+_reader+decoding+audio  _files+_assets+_fetch+models  networks  calibration
+    config  _table  _state  resampling+samples+_reader+decoding+audio  _files+_assets+_fetch+models
+    networks  calibration
     features  engine  result
-    stages  clustering  formats  scoring  plotting
-    verification
+    clustering  formats  scoring  plotting
+    stages
+    verification  enrolment  live
+    settled
+    stream
     pipeline
     cli
     __main__

@@ -8,7 +8,7 @@ import tempfile
 import time
 from contextlib import ExitStack
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Annotated
+from typing import IO, TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -112,7 +112,7 @@ def run(
     finish(failed, len(files))
 
 
-def diarize_file(diarizer: Diarizer, file: Path, title: str, **options: int | None) -> Diarization:
+def diarize_file(diarizer: Diarizer, file: Path, title: str, **options: Any) -> Diarization:
     """One recording, with a bar over its seconds."""
     from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
 

@@ -2,8 +2,9 @@
 
 The score of two clusters is the weighted mean score of their pairs of rows. The best pair merges
 while its score is at least the threshold (a tie merges), and the count stays within its bounds.
-scikit-learn's and scipy's work on distances, where 1 - x breaks ties, know no weights and give fewer
-clusters than asked for on duplicate rows.
+Rows may be seeds, clusters that are known to differ: they take other rows in and never merge with one
+another. scikit-learn's and scipy's work on distances, where 1 - x breaks ties, know neither weights nor
+seeds, and give fewer clusters than asked for on duplicate rows.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ def average_linkage(
     *,
     min_clusters: int = 1,
     max_clusters: int | None = None,
+    seeds: int = 0,
 ) -> NDArray[np.int64]:
     """Cluster rows from their scores.
 
@@ -28,7 +30,8 @@ def average_linkage(
     weights : (n,) windows behind each row, > 0
     threshold : merge at this mean score or above
     min_clusters, max_clusters : bounds that override the threshold
-    returns : (n,) labels 0, 1, ... in order of first appearance
+    seeds : the first so many rows never merge with one another
+    returns : (n,) labels 0, 1, ... in order of first appearance, so a seed's label is its index
 
     Among equal scores the pair that comes first in the recording merges first.
     """
@@ -36,6 +39,7 @@ def average_linkage(
     labels = np.arange(n)
     score = affinity.astype(np.float64, copy=True)
     np.fill_diagonal(score, -np.inf)
+    score[:seeds, :seeds] = -np.inf
     weight = weights.astype(np.float64, copy=True)
     best = score.argmax(1) if n else labels
     best_score = score[labels, best] if n else np.zeros(0)
@@ -44,10 +48,12 @@ def average_linkage(
         i = int(best_score.argmax())
         if best_score[i] < threshold and clusters <= (max_clusters or n):
             break
+        if np.isneginf(best_score[i]):  # only seeds are left
+            break
         i, j = sorted((i, int(best[i])))
         merged = (weight[i] * score[i] + weight[j] * score[j]) / (weight[i] + weight[j])
         merged[[i, j]] = -np.inf
-        merged[np.isneginf(score[i])] = -np.inf  # rows merged away earlier stay away
+        merged[np.isneginf(score[i])] = -np.inf  # so stay rows merged away, and a seed's other seeds
         weight[i] += weight[j]
         score[i] = score[:, i] = merged
         score[j] = score[:, j] = -np.inf

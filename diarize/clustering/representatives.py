@@ -2,8 +2,10 @@
 
 Clustering needs every pair of rows, so their number must not grow with the recording. Once
 `max_rows` rows are held, average linkage brings them down to half as many, each with the number of
-windows it stands for; a window keeps only the index of its representative. That happens at the same
-window whatever was pushed how, so a stream and a file compress alike (laws 2 and 10).
+windows it stands for. A window keeps the number that its row had when it came; each summary leaves
+behind where every row went, so no window is touched again before somebody asks (`index`). That
+happens at the same window whatever was pushed how, so a stream and a file compress alike (laws 2
+and 10).
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from diarize._table import Table
 from diarize.clustering.affinity import centroids, scores
 from diarize.clustering.linkage import average_linkage
 
@@ -24,13 +27,15 @@ class Representatives:
     max_rows: int
     rows: list[NDArray[np.float32]] = field(default_factory=list)
     weights: list[float] = field(default_factory=list)
-    index: list[int] = field(default_factory=list)
+    numbers: Table = field(default_factory=lambda: Table(1))
+    moves: list[NDArray[np.int32]] = field(default_factory=list)
+    moved_at: list[int] = field(default_factory=list)
 
     def add(self, row: NDArray[np.float32]) -> None:
         """Add the unit row of one more window."""
         if len(self.rows) >= self.max_rows:
             self._compress()
-        self.index.append(len(self.rows))
+        self.numbers.append(len(self.rows))
         self.rows.append(row)
         self.weights.append(1.0)
 
@@ -38,9 +43,22 @@ class Representatives:
         """The rows (m, E) and the windows behind each (m,), m <= max_rows."""
         return np.stack(self.rows), np.asarray(self.weights, np.float64)
 
+    def index(self) -> NDArray[np.int64]:
+        """The representative of every window that was added, (n,)."""
+        numbers = self.numbers.array()[:, 0]
+        found = numbers.copy()
+        whole = np.arange(self.max_rows)
+        ends = [*self.moved_at, len(numbers)]
+        for k in range(len(self.moves) - 1, -1, -1):
+            whole = whole[self.moves[k]]  # where the rows of before the k-th summary are now
+            begin = ends[k - 1] if k else 0
+            found[begin : ends[k]] = whole[numbers[begin : ends[k]]]
+        return found
+
     def _compress(self) -> None:
         rows, weights = self.arrays()
         labels = average_linkage(scores(rows), weights, -np.inf, min_clusters=self.max_rows // 2)
         self.rows = list(centroids(rows, labels, weights))
         self.weights = np.bincount(labels, weights).tolist()
-        self.index = labels[self.index].tolist()
+        self.moves.append(labels.astype(np.int32))
+        self.moved_at.append(len(self.numbers))

@@ -90,17 +90,27 @@ class Embedding:
         state = self.state
         if state.finished:
             raise StreamFinished("this embedding stage")
-        for window in windows:
-            if not state.start <= window.start < window.end <= state.start + len(state.samples):
-                raise DiarizeError(f"{window} lies outside the samples held; this is a bug, please report it")
-            samples = state.samples[window.start - state.start : window.end - state.start]
-            state.waiting.append((window, repeat(samples, self.length)))
+        state.waiting += [(window, self._samples(window)) for window in windows]
         return self._embed() if len(state.waiting) >= WAITING else []
+
+    def at_once(self, windows: Sequence[Window]) -> list[tuple[Window, NDArray[np.float32]]]:
+        """The rows of windows that cannot wait; those that wait are left alone."""
+        if not windows:
+            return []
+        rows = self.embedder([self._samples(window) for window in windows])
+        return list(zip(windows, rows, strict=True))
 
     def finish(self) -> list[tuple[Window, NDArray[np.float32]]]:
         """The rows of the windows that still wait."""
         self.state.finished = True
         return self._embed()
+
+    def _samples(self, window: Window) -> NDArray[np.float32]:
+        state = self.state
+        if not state.start <= window.start < window.end <= state.start + len(state.samples):
+            raise DiarizeError(f"{window} lies outside the samples held; this is a bug, please report it")
+        samples = state.samples[window.start - state.start : window.end - state.start]
+        return repeat(samples, self.length)
 
     def _embed(self) -> list[tuple[Window, NDArray[np.float32]]]:
         waiting, self.state.waiting = self.state.waiting, []

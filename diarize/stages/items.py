@@ -33,3 +33,17 @@ class Span:
     start: int
     end: int
     label: int
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Samples ``[start, end)`` get the label of `window`, for good.
+
+    ahead : the windows that may be looked at, `window` first; none where it was decided before
+    window : None where there is too little speech to tell who it is
+    """
+
+    start: int
+    end: int
+    window: Window | None
+    ahead: tuple[Window, ...]

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from diarize.audio import SAMPLE_RATE
 from diarize.config import WindowsConfig
 from diarize.errors import StreamFinished
-from diarize.features import FRAME_SHIFT
+from diarize.features import FRAME_SHIFT, on_frames
 from diarize.stages.items import Region, Window
 
 
@@ -43,7 +43,8 @@ class Windows:
         state = self.state
         if state.region is None:
             return None
-        return max(state.region, state.next * self.step) if state.given else state.region
+        start = on_frames(state.region)
+        return max(start, state.next * self.step) if state.given else start
 
     def push(self, regions: Iterable[Region]) -> list[Window]:
         """Regions in order, open ones as often as they grow; returns windows in order."""
@@ -58,7 +59,7 @@ class Windows:
 
     def _region(self, region: Region) -> list[Window]:
         state = self.state
-        start = -(-region.start // FRAME_SHIFT) * FRAME_SHIFT
+        start = on_frames(region.start)
         end = region.end // FRAME_SHIFT * FRAME_SHIFT
         if state.region != region.start:
             # The first of the grid that keeps more than half a window inside the region.

@@ -1,0 +1,101 @@
+"""Dataclasses to bytes and back: how a stream's state is saved.
+
+A saved state is a NumPy archive of its arrays and one JSON text that says where each belongs. Nothing
+in it is executed when it is read (no pickle), and what does not fit the dataclasses is refused.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import json
+import types
+import typing
+import zipfile
+from typing import Any
+
+import numpy as np
+
+from diarize.errors import FormatError
+
+TREE = "tree"
+VERSION = 1
+
+BROKEN = (KeyError, IndexError, TypeError, ValueError, AttributeError, EOFError, OSError, zipfile.BadZipFile)
+"""What reading bytes that are no saved state, or a damaged one, ends in."""
+
+
+def pack(state: Any) -> bytes:
+    """A dataclass of numbers, texts, arrays, lists, tuples and further dataclasses, as bytes."""
+    arrays: list[np.ndarray] = []
+    tree = {"diarize stream": VERSION, "state": _flat(state, arrays)}
+    text = np.frombuffer(json.dumps(tree).encode(), np.uint8)
+    file = io.BytesIO()
+    members: dict[str, Any] = {TREE: text} | {str(i): array for i, array in enumerate(arrays)}
+    np.savez(file, **members)
+    return file.getvalue()
+
+
+def unpack(kind: type, data: bytes) -> Any:
+    """The dataclass of this kind that `pack` made bytes of; FormatError for any other bytes."""
+    try:
+        with np.load(io.BytesIO(data), allow_pickle=False) as file:
+            tree = json.loads(file[TREE].tobytes())
+            version = tree["diarize stream"]
+            if version != VERSION:
+                raise FormatError(
+                    f"the stream was saved by another version of diarize (format {version}, here {VERSION}); "
+                    "let that one finish it"
+                )
+            return _built(kind, tree["state"], file)
+    except BROKEN as error:
+        if isinstance(error, FormatError):
+            raise
+        raise FormatError(
+            f"not a saved stream, or a damaged one ({type(error).__name__}: {error})"
+        ) from error
+
+
+def _flat(value: Any, arrays: list[np.ndarray]) -> Any:
+    if dataclasses.is_dataclass(value):
+        return [_flat(getattr(value, f.name), arrays) for f in dataclasses.fields(value)]
+    if isinstance(value, np.ndarray):
+        arrays.append(value)
+        return len(arrays) - 1
+    if isinstance(value, (list, tuple)):
+        if len(value) > 1 and len({getattr(item, "shape", None) for item in value} - {None}) == 1:
+            arrays.append(np.stack(value))  # thousands of small members make a slow archive
+            return {"stack": len(arrays) - 1}
+        return [_flat(item, arrays) for item in value]
+    return value
+
+
+def _built(kind: Any, value: Any, arrays: Any) -> Any:
+    origin, inner = typing.get_origin(kind), typing.get_args(kind)
+    if dataclasses.is_dataclass(kind):
+        hints = typing.get_type_hints(kind)
+        fields = dataclasses.fields(kind)
+        parts = [_built(hints[f.name], part, arrays) for f, part in zip(fields, value, strict=True)]
+        return kind(**{f.name: part for f, part in zip(fields, parts, strict=True)})  # type: ignore[operator]
+    if origin is np.ndarray:
+        dtype = typing.get_args(inner[1])[0]
+        array = arrays[str(value)]
+        if array.dtype != dtype:
+            raise TypeError(f"an array of {array.dtype} where {np.dtype(dtype)} belongs")
+        return array
+    if origin is list:
+        if isinstance(value, dict):
+            return list(arrays[str(value["stack"])])
+        return [_built(inner[0], item, arrays) for item in value]
+    if origin is tuple:
+        each = [inner[0]] * len(value) if inner[-1] is Ellipsis else inner
+        return tuple(_built(one, item, arrays) for one, item in zip(each, value, strict=True))
+    if origin in (types.UnionType, typing.Union):
+        if value is None:
+            return None
+        return _built(next(one for one in inner if one is not type(None)), value, arrays)
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if not isinstance(value, kind):
+        raise TypeError(f"{value!r} where a {kind.__name__} belongs")
+    return value

@@ -1,0 +1,154 @@
+"""The live side of a stream: probabilities to final turns, each within the latency.
+
+It runs the same stages as the settled side (`diarize.stream`) with their look-ahead shortened to the
+latency, on rows of the same embedder. What it decides is final, and thrown away when the result is
+made: that one is clustered anew, from settled rows only.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from diarize.config import Bounds, Config
+from diarize.errors import ConfigError
+from diarize.features import FRAME_SHIFT
+from diarize.resampling import SAMPLE_RATE
+from diarize.stages.deadlines import Deadlines, DeadlinesState, capped
+from diarize.stages.items import FRAME, Decision, Span, Window
+from diarize.stages.labelling import Labeller, LabellerState
+from diarize.stages.regions import Regions, RegionsState
+from diarize.stages.windows import Windows, WindowsState
+
+MIN_WAIT = 6
+"""Frames (192 ms) that a decision must be able to wait, or there is nothing to decide it on."""
+
+KEPT_ROWS = 24
+"""Rows that are kept after their window was decided: the settled side often wants the same ones."""
+
+Row = NDArray[np.float32]
+
+
+@dataclass
+class LiveState:
+    """Where the live side of one stream is: its stages, and the rows that may still be asked for."""
+
+    regions: RegionsState = field(default_factory=RegionsState)
+    windows: WindowsState = field(default_factory=WindowsState)
+    deadlines: DeadlinesState = field(default_factory=DeadlinesState)
+    labeller: LabellerState = field(default_factory=LabellerState)
+    rows: list[tuple[Window, Row]] = field(default_factory=list)
+
+
+class Live:
+    """Place a block's decisions (`place`), embed the windows they need (`learn`), then `decide` them.
+
+    latency : samples (16 kHz) between a sample's arrival and its decision, at most
+    look_ahead : samples of them that pass before it reaches this stage
+    threshold : the score from which two windows are one speaker
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        *,
+        latency: int,
+        look_ahead: int,
+        threshold: float,
+        bounds: Bounds,
+        state: LiveState | None = None,
+    ) -> None:
+        self.state = state = state or LiveState()
+        wait = (latency - look_ahead) // FRAME - 1  # a frame must fill before it is heard
+        if wait < MIN_WAIT:
+            least = ((MIN_WAIT + 1) * FRAME + look_ahead) / SAMPLE_RATE
+            raise ConfigError(
+                f"latency_s must be at least {least:.3f} at this sample rate, got {latency / SAMPLE_RATE:g}"
+            )
+        self.regions = Regions(capped(config.vad, wait), state.regions)
+        self.windows = Windows(config.windows, state.windows)
+        self.deadlines = Deadlines(config.windows, wait, state.deadlines)
+        self.labeller = Labeller(config.live, config.windows.length, threshold, bounds.high, state.labeller)
+
+    @property
+    def horizon(self) -> int:
+        """Samples before this one are not asked for any more."""
+        state = self.state.deadlines
+        ends = [region.end for region in state.waiting if not region.closed]  # where windows may have to end
+        heard = min([state.frame * FRAME, *ends]) // FRAME_SHIFT * FRAME_SHIFT - self.deadlines.length
+        return min(heard, self.regions.horizon if self.windows.horizon is None else self.windows.horizon)
+
+    @property
+    def decided(self) -> int:
+        """Every sample before this one is final."""
+        return self.deadlines.horizon
+
+    @property
+    def names(self) -> list[str]:
+        """The speakers' names, by label."""
+        return [speaker.name for speaker in self.state.labeller.speakers]
+
+    def place(self, probabilities: Iterable[float]) -> tuple[list[Decision], list[Window]]:
+        """Speech probabilities of the next frames; returns decisions that fall due, and new windows."""
+        decisions, placed = [], []
+        for p in probabilities:
+            regions = self.deadlines.clip(self.regions.push([p]))
+            windows = self.windows.push(regions)
+            placed += windows
+            decisions += self.deadlines.push(regions, windows, self.windows.horizon)
+        return decisions, placed
+
+    def finish(
+        self, num_samples: int, probabilities: Iterable[float] = ()
+    ) -> tuple[list[Decision], list[Window]]:
+        """As `place`, for the last frames: everything falls due."""
+        regions = self.deadlines.clip(self.regions.finish(num_samples, probabilities))
+        windows = self.windows.push(regions)
+        return self.deadlines.finish(regions, windows), windows
+
+    def missing(self, windows: Iterable[Window]) -> list[Window]:
+        """Those of the windows whose rows are not here, once each."""
+        here = {key(window) for window, _ in self.state.rows}
+        return list({key(w): w for w in windows if key(w) not in here}.values())
+
+    def rows_of(self, windows: Iterable[Window]) -> list[tuple[Window, Row]]:
+        """Each window with its row, which is here."""
+        here = {key(window): row for window, row in self.state.rows}
+        return [(window, here[key(window)]) for window in windows]
+
+    def learn(self, rows: Iterable[tuple[Window, Row]]) -> None:
+        """Take the rows of new windows."""
+        self.state.rows += rows
+
+    def decide(self, decisions: Sequence[Decision]) -> list[Span]:
+        """The labels of decisions whose rows are all here; neighbours of one label are joined."""
+        rows = {key(window): row for window, row in self.state.rows}
+        spans: list[Span] = []
+        for decision in decisions:
+            label = self.labeller.push(decision, [rows[key(window)] for window in decision.ahead])
+            if label is None or decision.start == decision.end:
+                continue
+            last = spans[-1] if spans else None
+            if last and last.label == label and last.end == decision.start:
+                spans[-1] = Span(last.start, decision.end, label)
+            else:
+                spans.append(Span(decision.start, decision.end, label))
+        wanted = {key(w) for waiting in self.state.deadlines.waiting for w in waiting.windows}
+        recent = len(self.state.rows) - KEPT_ROWS
+        self.state.rows = [
+            item for i, item in enumerate(self.state.rows) if i >= recent or key(item[0]) in wanted
+        ]
+        return spans
+
+    def fork(self) -> LiveState:
+        """A copy of the state, to see what would be decided if the stream ended now."""
+        return copy.deepcopy(self.state)
+
+
+def key(window: Window) -> tuple[int, int]:
+    """What makes a window's row: its samples."""
+    return window.start, window.end

@@ -1,0 +1,142 @@
+"""The settled side of a stream: speech probabilities to rows that wait for all the look-ahead they can use.
+
+It does not know the latency, so what it holds after the last sample is what a file gives. Clustered, it
+is the result.
+"""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from diarize._table import Table
+from diarize.clustering import cluster
+from diarize.clustering.affinity import centroids
+from diarize.clustering.representatives import Representatives
+from diarize.config import Bounds, Config
+from diarize.enrolment import KnownVoice, recognise
+from diarize.errors import SpeakerCountWarning
+from diarize.resampling import SAMPLE_RATE
+from diarize.result import Diarization, Turn
+from diarize.stages.boundaries import turns
+from diarize.stages.items import Region, Span, Window
+from diarize.stages.regions import Regions, RegionsState
+from diarize.stages.windows import Windows, WindowsState
+
+Threshold = Callable[[float, float], float]
+"""The score from which two pieces of speech, of so many seconds, are one speaker."""
+
+
+@dataclass
+class SettledState:
+    """Where the settled side of one stream is.
+
+    rows : of the windows found so far
+    regions_found, windows_found : start, end; start, end, region
+    """
+
+    rows: Representatives
+    regions: RegionsState = field(default_factory=RegionsState)
+    windows: WindowsState = field(default_factory=WindowsState)
+    regions_found: Table = field(default_factory=lambda: Table(2))
+    windows_found: Table = field(default_factory=lambda: Table(3))
+
+    @classmethod
+    def new(cls, config: Config, bounds: Bounds) -> SettledState:
+        """Nothing heard yet; room for the rows of every speaker asked for (law 7)."""
+        return cls(Representatives(max(config.clustering.max_rows, 2 * bounds.low)))
+
+
+class Settled:
+    """`push` probabilities, `keep` the rows of the windows that come out, then ask for the `result`."""
+
+    def __init__(self, config: Config, threshold: Threshold, bounds: Bounds, state: SettledState) -> None:
+        self.config = config
+        self.threshold = threshold
+        self.bounds = bounds
+        self.state = state
+        self.regions = Regions(config.vad, state.regions)
+        self.windows = Windows(config.windows, state.windows)
+
+    @property
+    def horizon(self) -> int:
+        """Samples before this one are not asked for any more."""
+        return self.regions.horizon if self.windows.horizon is None else self.windows.horizon
+
+    def push(self, probabilities: Iterable[float]) -> list[Window]:
+        """Speech probabilities of the next frames; returns the windows that are complete."""
+        return self._found(self.regions.push(probabilities))
+
+    def finish(self, num_samples: int, probabilities: Iterable[float] = ()) -> list[Window]:
+        """As `push`, for the last frames."""
+        return self._found(self.regions.finish(num_samples, probabilities))
+
+    def keep(self, embedded: Iterable[tuple[Window, NDArray[np.float32]]]) -> None:
+        """Windows with their unit rows (E,), in order."""
+        for window, row in embedded:
+            self.state.windows_found.append(window.start, window.end, window.region)
+            self.state.rows.add(row)
+
+    def fork(self) -> Settled:
+        """A copy, to see what would come out if the stream ended now; the further, the dearer."""
+        return Settled(self.config, self.threshold, self.bounds, copy.deepcopy(self.state))
+
+    def result(self, duration: float, uri: str, known: Sequence[KnownVoice] = ()) -> Diarization:
+        """Cluster all rows, place the turns, give known voices their names."""
+        spans: list[Span] = []
+        embeddings: dict[int, NDArray[np.float32]] = {}
+        windows = [Window(*row) for row in self.state.windows_found.array().tolist()]
+        if windows:
+            rows, weights = self.state.rows.arrays()
+            labels = cluster(rows, weights, self.config.clustering, self._threshold(windows), self.bounds)
+            regions = [Region(*row) for row in self.state.regions_found.array().tolist()]
+            spans = turns(regions, windows, labels[self.state.rows.index()].tolist())
+            embeddings = dict(enumerate(centroids(rows, labels, weights)))
+        if 0 < len(windows) < self.bounds.low:
+            warnings.warn(
+                f"{self.bounds.low} speakers were asked for, but {uri} has speech for {len(windows)} windows "
+                "only: that many were found",
+                SpeakerCountWarning,
+                stacklevel=3,
+            )
+        names = self._names(spans, embeddings, known)
+        found = {name: embeddings[label] for label, name in names.items()}
+        return Diarization(tuple(as_turns(spans, names)), duration, uri, found)
+
+    def _found(self, regions: list[Region]) -> list[Window]:
+        for region in regions:
+            if region.closed:
+                self.state.regions_found.append(region.start, region.end)
+        return self.windows.push(regions)
+
+    def _threshold(self, windows: Sequence[Window]) -> float:
+        """For two windows exactly what `verify` uses; for more, that of two whole windows."""
+        seconds = [self.config.windows.length_s] * 2
+        if len(windows) == 2:
+            seconds = [(window.end - window.start) / SAMPLE_RATE for window in windows]
+        return self.threshold(*seconds)
+
+    def _names(
+        self,
+        spans: Sequence[Span],
+        embeddings: Mapping[int, NDArray[np.float32]],
+        known: Sequence[KnownVoice],
+    ) -> dict[int, str]:
+        """Names of the labels in order of first appearance."""
+        seconds: dict[int, float] = {}
+        for span in spans:
+            seconds[span.label] = seconds.get(span.label, 0.0) + (span.end - span.start) / SAMPLE_RATE
+        recognised = recognise(
+            {label: embeddings[label] for label in seconds}, seconds, known, self.threshold
+        )
+        return {label: recognised.get(label, f"SPEAKER_{i:02d}") for i, label in enumerate(seconds)}
+
+
+def as_turns(spans: Iterable[Span], names: Mapping[int, str] | Sequence[str]) -> list[Turn]:
+    """Spans as turns; `names` gives a label's speaker."""
+    return [Turn(s.start / SAMPLE_RATE, s.end / SAMPLE_RATE, names[s.label]) for s in spans]

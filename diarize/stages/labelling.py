@@ -1,0 +1,145 @@
+"""Decisions to labels, live: who speaks, as far as can be known by now, and never taken back.
+
+Speakers that were named before are seeds: average linkage of them, of the windows known by now and of
+the recent windows that fitted nobody joins what belongs together, and never two seeds. What joins no
+seed is somebody new, once there is enough speech of them (`birth_s`); until then it goes to the nearest
+speaker, for a cough is not a person. A speaker is the weighted mean of the rows that were surely theirs
+(its score with a row is the mean score with all of them: average linkage needs no more), so what is
+held does not grow with the stream.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from diarize.audio import SAMPLE_RATE
+from diarize.clustering.linkage import average_linkage
+from diarize.config import LiveConfig
+from diarize.stages.items import Decision, Window
+
+MAX_STRANGERS = 32
+"""Recent windows that fitted nobody, kept as evidence of somebody new."""
+
+Row = NDArray[np.float32]
+
+
+@dataclass
+class Speaker:
+    """One speaker: their name, the weighted sum of their rows (E,), its weight, whether they spoke yet."""
+
+    name: str
+    total: NDArray[np.float64]
+    weight: float
+    spoke: bool = False
+
+
+@dataclass
+class LabellerState:
+    """The speakers so far, the label given last, and the windows that fitted nobody."""
+
+    speakers: list[Speaker] = field(default_factory=list)
+    last: int | None = None
+    strangers: list[tuple[Window, Row]] = field(default_factory=list)
+
+
+class Labeller:
+    """The stage: decisions and rows in, labels out.
+
+    length : samples of a whole window
+    threshold : the score from which two windows are one speaker
+    most : speakers at most, if that was asked for
+    """
+
+    def __init__(
+        self,
+        config: LiveConfig,
+        length: int,
+        threshold: float,
+        most: int | None = None,
+        state: LabellerState | None = None,
+    ) -> None:
+        self.config = config
+        self.length = length
+        self.threshold = threshold
+        self.most = most
+        self.state = state or LabellerState()
+
+    def push(self, decision: Decision, rows: Sequence[Row]) -> int | None:
+        """The label of a decision, a place in `state.speakers`; None for nobody.
+
+        rows : the unit row (E,) of each window ahead
+        """
+        if decision.window is None:
+            self.state.last = None
+        elif decision.ahead:
+            self.state.last = self._decide(decision.ahead, rows)
+        return self.state.last
+
+    def _decide(self, ahead: Sequence[Window], rows: Sequence[Row]) -> int | None:
+        state = self.state
+        known = [i for i, speaker in enumerate(state.speakers) if speaker.spoke or self._room()]
+        strangers = state.strangers
+        means = [state.speakers[i].total / state.speakers[i].weight for i in known]
+        vectors = np.asarray([*means, *(row for _, row in strangers), *rows], np.float64)
+        weights = [state.speakers[i].weight for i in known]
+        weights += [self._weight(window) for window in [*(w for w, _ in strangers), *ahead]]
+        first = len(known) + len(strangers)
+        labels = average_linkage(
+            vectors @ vectors.T, np.asarray(weights, np.float64), self.threshold, seeds=len(known)
+        )
+        label = int(labels[first])
+        if label < len(known):
+            return self._learn(known[label], ahead[0], rows[0], surely=True)
+        same = [k for k, other in enumerate(labels[len(known) : first]) if other == label]
+        members = [strangers[k][0] for k in same]
+        members += [w for w, other in zip(ahead, labels[first:], strict=True) if other == label]
+        spoke = [k for k, i in enumerate(known) if state.speakers[i].spoke]
+        enough = self.config.birth_s if spoke else self.config.first_birth_s
+        if self._room() and covered(members) >= enough * SAMPLE_RATE:
+            return self._welcome(ahead[0], rows[0], same)
+        if not spoke:
+            return None
+        nearest = known[max(spoke, key=lambda k: float(vectors[k] @ vectors[first]))]
+        state.strangers = [*strangers, (ahead[0], rows[0])][-MAX_STRANGERS:]
+        return self._learn(nearest, ahead[0], rows[0], surely=False)
+
+    def _room(self) -> bool:
+        """Whether one more speaker may speak."""
+        return self.most is None or sum(s.spoke for s in self.state.speakers) < self.most
+
+    def _welcome(self, window: Window, row: Row, strangers: list[int]) -> int:
+        """Make a new speaker of a window and of the strangers that are the same one."""
+        state = self.state
+        total, weight = self._weight(window) * row.astype(np.float64), self._weight(window)
+        for k in strangers:
+            total += self._weight(state.strangers[k][0]) * state.strangers[k][1]
+            weight += self._weight(state.strangers[k][0])
+        state.strangers = [item for k, item in enumerate(state.strangers) if k not in strangers]
+        taken = {speaker.name for speaker in state.speakers}
+        number = next(n for n in range(len(taken) + 1) if f"SPEAKER_{n:02d}" not in taken)
+        state.speakers.append(Speaker(f"SPEAKER_{number:02d}", total, weight, spoke=True))
+        return len(state.speakers) - 1
+
+    def _learn(self, label: int, window: Window, row: Row, *, surely: bool) -> int:
+        speaker = self.state.speakers[label]
+        speaker.spoke = True
+        if surely and window.end - window.start > self.length // 2:
+            speaker.total = speaker.total + self._weight(window) * row
+            speaker.weight += self._weight(window)
+        return label
+
+    def _weight(self, window: Window) -> float:
+        return (window.end - window.start) / self.length
+
+
+def covered(windows: Sequence[Window]) -> int:
+    """Samples that lie in any of the windows."""
+    total, until = 0, 0
+    for window in sorted(windows, key=lambda w: w.start):
+        total += max(0, window.end - max(until, window.start))
+        until = max(until, window.end)
+    return total
