@@ -63,7 +63,8 @@ def _flat(value: Any, arrays: list[np.ndarray]) -> Any:
         arrays.append(value)
         return len(arrays) - 1
     if isinstance(value, (list, tuple)):
-        if len(value) > 1 and len({getattr(item, "shape", None) for item in value} - {None}) == 1:
+        shapes = {getattr(item, "shape", None) for item in value}
+        if len(value) > 1 and len(shapes) == 1 and shapes != {None}:
             arrays.append(np.stack(value))  # thousands of small members make a slow archive
             return {"stack": len(arrays) - 1}
         return [_flat(item, arrays) for item in value]

@@ -129,8 +129,12 @@ class ClusteringConfig:
 class LiveConfig:
     """Turns that become final while a stream runs; they change nothing of its result."""
 
-    birth_s: float = option(1.5, "speech of somebody new before they are a speaker", low=0)
-    first_birth_s: float = option(0.4, "the same, while nobody has spoken yet", low=0)
+    birth_s: float = option(
+        0.8, "speech of somebody new, who sounds like nobody known, before they are a speaker", low=0
+    )
+    birth_doubt_s: float = option(
+        4.0, "more than that, in proportion, the nearer they come to sounding like somebody known", low=0
+    )
 
 
 @dataclass(frozen=True)

@@ -44,6 +44,29 @@ class LiveState:
     rows: list[tuple[Window, Row]] = field(default_factory=list)
 
 
+def look_ahead(config: Config, resampler: int = 0) -> dict[str, int]:
+    """What each stage waits for before it settles a sample, in samples at 16 kHz: the table of look-aheads.
+
+    resampler : `diarize.resampling.Resampler.look_ahead`
+    """
+    frames = [config.vad.min_silence_s, config.vad.min_speech_s]
+    return {
+        "resampling": resampler,
+        "vad": FRAME,  # a frame must fill
+        # A sound too short to be speech is speech after all if more comes before the pause is over.
+        "regions": sum(-(-round(s * SAMPLE_RATE) // FRAME) * FRAME for s in frames)
+        + round(config.vad.pad_s * SAMPLE_RATE),
+        # The first window of a region may end with the region, which is known when the region is over.
+        "windows": config.windows.length,
+    }
+
+
+def settling(config: Config, resampler: int = 0) -> int:
+    """Latency, in samples, from which live regions and windows are the settled ones; they are on top of
+    one another, and decisions fall due a frame at a time."""
+    return sum(look_ahead(config, resampler).values()) + FRAME
+
+
 class Live:
     """Place a block's decisions (`place`), embed the windows they need (`learn`), then `decide` them.
 
@@ -125,17 +148,12 @@ class Live:
         self.state.rows += rows
 
     def decide(self, decisions: Sequence[Decision]) -> list[Span]:
-        """The labels of decisions whose rows are all here; neighbours of one label are joined."""
+        """What decisions say whose rows are all here: a span each, where somebody speaks."""
         rows = {key(window): row for window, row in self.state.rows}
         spans: list[Span] = []
         for decision in decisions:
             label = self.labeller.push(decision, [rows[key(window)] for window in decision.ahead])
-            if label is None or decision.start == decision.end:
-                continue
-            last = spans[-1] if spans else None
-            if last and last.label == label and last.end == decision.start:
-                spans[-1] = Span(last.start, decision.end, label)
-            else:
+            if label is not None and decision.start < decision.end:
                 spans.append(Span(decision.start, decision.end, label))
         wanted = {key(w) for waiting in self.state.deadlines.waiting for w in waiting.windows}
         recent = len(self.state.rows) - KEPT_ROWS

@@ -6,6 +6,7 @@ A file is a stream with unlimited latency (`diarize.stream`): nothing is decided
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -156,12 +157,15 @@ class Diarizer:
             if any(value is not None for value in given):
                 raise ConfigError("a saved stream brings its own options; pass state= alone")
             return restore(state, self.models)
+        if latency_s is not None and not latency_s > 0:
+            raise ConfigError(f"latency_s must be seconds > 0, or None to decide at finish(), got {latency_s}")
         if num_speakers is min_speakers is max_speakers is None:
             bounds = self.config.clustering.bounds
         else:
             bounds = Bounds.of(num_speakers, min_speakers, max_speakers)
         known = tuple(self.enrol(enrolled) if isinstance(enrolled, Mapping) else enrolled or ())
         when = started.isoformat() if started else None
+        latency_s = None if latency_s == math.inf else latency_s
         return Stream(self.models, StreamOptions(latency_s, sample_rate, bounds, uri, known, when))
 
     def enrol(self, voices: Mapping[str, Source | Sequence[Source]]) -> list[KnownVoice]:

@@ -341,8 +341,8 @@ class Stream:
 
     def _guess_settled(self) -> tuple[Turn, ...]:
         fork = self.settled.fork()
-        waiting = [window for window, _ in self.state.embedding.waiting]
-        fork.keep(self.embedding.at_once([*waiting, *fork.finish(self.state.num_samples)]))
+        fork.keep(self.embedding.would_be())
+        fork.keep(self.embedding.at_once(fork.finish(self.state.num_samples)))
         return fork.result(self.duration, self.uri, self.options.known).turns
 
 

@@ -82,11 +82,6 @@ def test_a_stream_that_ended_says_so(diarizer, samples):
         stream.result()
 
 
-def test_latency_is_not_promised_before_it_exists(diarizer):
-    with pytest.raises(ConfigError, match="does not exist yet"):
-        diarizer.stream(latency_s=2.0)
-
-
 def test_what_a_diarization_holds(diarizer, samples, tmp_path):
     found = diarizer(samples, sample_rate=RATE, uri="my call")
     assert list(found) == list(found.turns)

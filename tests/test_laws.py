@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 import threading
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 
 import numpy as np
@@ -22,7 +24,7 @@ from fakes import (
 )
 
 import diarize.clustering
-from diarize import Config, Diarization, Diarizer, SpeakerCountWarning
+from diarize import Config, Diarization, Diarizer, SpeakerCountWarning, Stream
 from diarize.clustering import cluster
 from diarize.clustering.affinity import scores
 from diarize.clustering.counting import absorb_small, merge_near, split_to
@@ -30,8 +32,11 @@ from diarize.clustering.linkage import average_linkage
 from diarize.config import Bounds, ClusteringConfig
 from diarize.engine import unit
 from diarize.features import FRAME_SHIFT
+from diarize.live import look_ahead, settling
+from diarize.result import joined
 from diarize.stages.embedding import WAITING, repeat
 from diarize.stages.items import FRAME
+from diarize.stages.labelling import MAX_STRANGERS
 from diarize.stages.vad import Vad
 
 
@@ -107,7 +112,93 @@ def test_the_vad_alone_does_not_depend_on_the_pushes(largest):
     assert np.array_equal(np.concatenate([*pieces, vad.finish()]), expected)
 
 
+LATENCIES = (0.25, 0.5, 1.0, 2.0, 5.0)
+
+
+def pushed(diarizer: Diarizer, pieces: list, **options: object) -> Stream:
+    """A live stream at its end."""
+    stream = diarizer.stream(**options)
+    for piece in pieces:
+        stream.push(piece)
+    stream.finish()
+    return stream
+
+
+@pytest.mark.parametrize("latency_s", LATENCIES)
+def test_thousands_of_cuts_give_the_same_final_turns(diarizer, latency_s):
+    samples = conversation(21, turns=3)
+    rng = np.random.default_rng(0)
+    expected = pushed(diarizer, [samples], latency_s=latency_s).finals
+    assert len(expected) >= 3
+    for largest in (900, 9000, 90_000, 60 * RATE):
+        for _ in range(60):
+            assert pushed(diarizer, cuts(samples, rng, largest), latency_s=latency_s).finals == expected
+
+
+@pytest.mark.parametrize("latency_s", LATENCIES)
+@pytest.mark.parametrize("seed", range(3))
+def test_final_turns_do_not_depend_on_the_pushes(diarizer, latency_s, seed):
+    """To the piece: not only the joined turns, every decision is the same."""
+    samples, rng = conversation(seed, turns=16), np.random.default_rng(seed)
+    for rate in (RATE, 8000):
+        whole = pushed(diarizer, [samples], latency_s=latency_s, sample_rate=rate)
+        one = pushed(diarizer, cuts(samples, rng, 5000), latency_s=latency_s, sample_rate=rate)
+        assert np.array_equal(one.state.finals.array(), whole.state.finals.array())
+        assert one.live.names == whole.live.names
+
+
+def test_final_turns_one_sample_at_a_time(diarizer):
+    samples = conversation(3, turns=2)[:50_000]
+    expected = pushed(diarizer, [samples], latency_s=0.5).finals
+    assert pushed(diarizer, list(samples[:, None]), latency_s=0.5).finals == expected
+
+
 # 2. One path -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("latency_s", LATENCIES)
+@pytest.mark.parametrize("max_rows", [16, 4096])
+def test_the_result_of_a_live_stream_is_that_of_the_file(latency_s, max_rows):
+    diarizer = configured(max_rows=max_rows)
+    for seed in range(3):
+        samples, rng = conversation(seed, turns=20), np.random.default_rng(seed)
+        stream = pushed(diarizer, cuts(samples, rng, 9000), latency_s=latency_s)
+        assert same_bits(stream.result(), diarizer(samples, sample_rate=RATE))
+
+
+def test_settled_rows_wait_for_what_the_table_says_and_no_more(diarizer):
+    """Whatever comes after a stage's look-ahead changes nothing before it."""
+    config, samples = diarizer.config, conversation(4, turns=16)
+    table = look_ahead(config)
+    assert table["vad"] == FRAME
+    reach = sum(table.values())
+    whole = pushed(diarizer, [samples], latency_s=None)
+    noise = speech(0.7, 5.0, np.random.default_rng(9))
+    for cut in range(2 * RATE, len(samples) - 6 * RATE, 3 * RATE):
+        other = pushed(diarizer, [samples[:cut], noise[: 2 * RATE], samples[cut:]], latency_s=None)
+        for one, all_of in ((found_windows(other), found_windows(whole)),):
+            limit = cut - reach
+            assert [w for w in one if w.end < limit] == [w for w in all_of if w.end < limit]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_from_the_settling_latency_on_both_sides_see_the_same_windows(diarizer, seed):
+    samples = conversation(seed, turns=20)
+    for latency, equal in ((settling(diarizer.config), True), (settling(diarizer.config) // 2, False)):
+        stream = diarizer.stream(latency_s=latency / RATE)
+        placed, place = [], stream.live.place
+
+        def spy(probabilities, placed=placed, place=place):
+            decisions, windows = place(probabilities)
+            placed.extend([*windows, *(w for d in decisions for w in d.ahead)])
+            return decisions, windows
+
+        stream.live.place = spy
+        stream.push(samples)
+        live = {(w.start, w.end) for w in placed}
+        settled = {(w.start, w.end) for w in found_windows(stream)}
+        due = {w for w in settled if w[1] <= stream.decided * RATE}
+        assert (due <= live <= settled) == equal
 
 
 def test_a_file_is_a_stream(diarizer, tmp_path, write_wav):
@@ -173,6 +264,93 @@ def test_verification_is_diarization_of_two_segments(length_s):
                 == diarizer.verify(a, b, sample_rate=RATE, threshold=strict.threshold(1.5, 1.5)).same
             )
     assert {verdict.same for verdict in verdicts} == {True, False}
+
+
+# 4. Finality -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("latency_s", LATENCIES)
+@pytest.mark.parametrize("rate", [RATE, 8000, 44100])
+def test_every_sample_is_decided_in_time_and_for_good(diarizer, latency_s, rate):
+    """At each push: what was decided stays, what is new was not overdue, and comes after it."""
+    rng = np.random.default_rng(int(10 * latency_s))
+    for seed in range(2):
+        samples = conversation(seed, turns=10)
+        stream = diarizer.stream(latency_s=latency_s, sample_rate=rate)
+        before, seen = 0, []
+        for piece in [*cuts(samples, rng, 3000), None]:
+            turns = stream.finish() if piece is None else stream.push(piece)
+            for turn in turns:
+                assert turn.start < turn.end
+                assert not seen or turn.start >= seen[-1].end
+                # Its first sample was not due yet when the push before this one came back.
+                assert turn.start >= before / rate - latency_s - 1e-9
+            seen += turns
+            assert tuple(joined(seen)) == stream.finals
+            before += 0 if piece is None else len(piece)
+        assert len(seen) > 5
+
+
+@pytest.mark.parametrize("latency_s", [0.25, 1.0, 3.0])
+def test_a_monologue_is_reported_as_it_goes(latency_s):
+    diarizer = Diarizer(embedder=FakeEmbedder(0.05), vad=FakeVad())
+    samples = speech(0.1, 120.0, np.random.default_rng(0))
+    stream = diarizer.stream(latency_s=latency_s)
+    for end in range(RATE, len(samples) + 1, RATE):
+        stream.push(samples[end - RATE : end])
+        reached = stream.finals[-1].end if stream.finals else 0.0
+        assert reached >= end / RATE - latency_s - FRAME / RATE
+        assert len(stream.finals) <= 1
+
+
+@pytest.mark.parametrize("latency_s", [*LATENCIES, None])
+def test_the_hypothesis_is_what_finish_would_say(diarizer, latency_s):
+    """And looking at it changes nothing."""
+    samples = conversation(6, turns=8)
+    stream, unseen = diarizer.stream(latency_s=latency_s), diarizer.stream(latency_s=latency_s)
+    guessed = 0
+    for start in range(0, len(samples), 10 * FRAME):
+        piece = samples[start : start + 10 * FRAME]
+        assert stream.push(piece) == unseen.push(piece)
+        guess = stream.hypothesis
+        if start % (50 * FRAME) == 0 and len(piece) == 10 * FRAME:
+            now = diarizer.stream(state=stream.save())
+            assert tuple(now.finish()) == guess
+            guessed += len(guess)
+    assert guessed > 5
+    assert stream.finish() == unseen.finish()
+    assert stream.result() == unseen.result()
+    assert stream.hypothesis == ()
+
+
+@pytest.mark.parametrize("latency_s", [*LATENCIES, None])
+def test_a_stream_that_was_saved_goes_on_as_if_nothing_had_been(latency_s):
+    diarizer = configured(max_rows=16)
+    for rate in (RATE, 44100):
+        samples, rng = conversation(8, turns=10), np.random.default_rng(1)
+        unbroken = pushed(diarizer, [samples], latency_s=latency_s, sample_rate=rate)
+        stream, turns = diarizer.stream(latency_s=latency_s, sample_rate=rate), []
+        for piece in cuts(samples, rng, 30_000):
+            turns += stream.push(piece)
+            if rng.random() < 0.2:
+                again = configured(max_rows=16)  # another process has made its own
+                stream = again.stream(state=stream.save())
+        turns += stream.finish()
+        assert tuple(joined(turns)) == unbroken.finals
+        assert same_bits(stream.result(), unbroken.result())
+
+
+def test_committed_speakers_are_seeds_that_never_merge():
+    rng = np.random.default_rng(0)
+    for seed in range(20):
+        rows = unit(rng.normal((2.0, 0.0, 0.0), 1.0, (12, 3)))  # all alike
+        matrix = scores(rows)
+        for seeds in range(13):
+            labels = average_linkage(matrix, rng.uniform(0.5, 9, 12), -1.0, seeds=seeds)
+            assert labels[:seeds].tolist() == list(range(seeds))
+            assert labels.max() + 1 == max(1, seeds)
+        alone = average_linkage(matrix, np.ones(12), 0.8)
+        assert np.array_equal(average_linkage(matrix, np.ones(12), 0.8, seeds=1), alone), seed
 
 
 # 5. Samples --------------------------------------------------------------------------------------
@@ -335,6 +513,19 @@ def test_the_count_holds_beyond_the_summary():
         assert len(diarizer(samples, sample_rate=RATE, num_speakers=count).speakers) == count
 
 
+@pytest.mark.parametrize("latency_s", LATENCIES)
+@pytest.mark.parametrize("most", [1, 2, 3])
+def test_final_turns_never_hold_more_speakers_than_asked_for(diarizer, latency_s, most):
+    for seed in range(3):
+        samples = conversation(seed, turns=16, voices=(0.0, 0.2, 0.4, 0.6, 0.8))
+        for options in ({"num_speakers": most}, {"max_speakers": most}):
+            stream = pushed(diarizer, [samples], latency_s=latency_s, **options)
+            assert 1 <= len({turn.speaker for turn in stream.finals}) <= most
+            assert stream.result() == diarizer(samples, sample_rate=RATE, **options)
+    free = pushed(diarizer, [samples], latency_s=latency_s)
+    assert len({turn.speaker for turn in free.finals}) > 3
+
+
 # 8. Same input, same output ----------------------------------------------------------------------
 
 
@@ -351,6 +542,20 @@ def test_again_and_in_threads(diarizer):
         thread.join()
     assert len(results) == 8
     assert all(same_bits(result, first) for result in results)
+
+
+def test_many_streams_share_one_diarizer_from_threads(diarizer):
+    """Pushed in small pieces in turn, each gives what it gives alone."""
+    samples = [conversation(seed, turns=8) for seed in range(12)]
+    alone = [pushed(diarizer, [one], latency_s=1.0) for one in samples]
+    with ThreadPoolExecutor(12) as pool:
+        again = pool.map(
+            lambda i: pushed(diarizer, cuts(samples[i], np.random.default_rng(i), 8000), latency_s=1.0),
+            range(12),
+        )
+        for one, other in zip(alone, again, strict=True):
+            assert one.finals == other.finals
+            assert same_bits(one.result(), other.result())
 
 
 # 9. Honest emptiness -----------------------------------------------------------------------------
@@ -390,3 +595,46 @@ def test_what_is_held_does_not_grow():
         assert len(stream.settled.state.rows.rows) <= 16
     stream.finish()
     assert len(stream.settled.state.rows.index()) == len(stream.settled.state.windows_found) > 300
+
+
+def test_a_live_stream_grows_by_less_than_two_megabytes_an_hour():
+    """An hour of talk, then another one: what is kept of it, saved, and what lies in between."""
+    diarizer = configured(max_rows=256)
+    stream, sizes = diarizer.stream(latency_s=2.0), []
+    talk = conversation(1, turns=60)
+    minutes = 0.0
+    for hour in (0.25, 0.5, 0.75, 1.0):
+        while minutes < 60 * hour:
+            stream.push(talk)
+            minutes += len(talk) / RATE / 60
+        live = stream.live.state
+        assert len(live.rows) < 64
+        assert len(live.deadlines.waiting) < 8
+        assert len(live.labeller.strangers) <= MAX_STRANGERS
+        assert len(stream.embedding.state.samples) < 8 * RATE
+        sizes.append(len(stream.save()))
+    assert max(np.diff(sizes)) < 2e6 / 4
+
+
+def test_no_push_does_work_that_grows_with_the_stream():
+    """Counted, not timed: the rows that are clustered, and the numbers that are touched, a push."""
+    diarizer = configured(max_rows=64)
+    stream = diarizer.stream(latency_s=2.0)
+    talk = conversation(2, turns=30)
+    touched = []
+    for _ in range(30):
+        lines = 0
+
+        def count(frame, event, _, /):
+            nonlocal lines
+            lines += 1
+            return count
+
+        sys.settrace(count)
+        try:
+            stream.push(talk)
+        finally:
+            sys.settrace(None)
+        touched.append(lines)
+        stream.push(silence(10.0))
+    assert max(touched[15:]) < 1.3 * max(touched[3:15])

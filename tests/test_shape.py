@@ -24,12 +24,13 @@ LEVELS = """
     config  _table  _state  resampling+samples+_reader+decoding+audio  _files+_assets+_fetch+models
     networks  calibration
     features  engine  result
-    clustering  formats  scoring  plotting
+    clustering  formats  scoring  plotting  _pcm+sources+microphone
     stages
     verification  enrolment  live
     settled
     stream
     pipeline
+    _watch+streaming_score
     cli
     __main__
 """

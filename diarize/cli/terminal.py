@@ -113,6 +113,37 @@ def load_diarizer(config: str | None, model: str | None, device: str | None, thr
     return diarizer
 
 
+def percent(rate: float) -> str:
+    """0.123 as 12.3."""
+    return f"{100 * rate:.1f}"
+
+
+def table(title: str, header: list[str], body: list[list[str]]) -> None:
+    """A rich table on a terminal that is wide enough; else aligned columns two spaces apart."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console()
+    widths = [max(len(row[i]) for row in (header, *body)) for i in range(len(header))]
+    if console.is_terminal and sum(width + 3 for width in widths[1:]) < console.width - len(header[0]):
+        shown = Table(title=Text(title), title_justify="left")
+        for i, name in enumerate(header):
+            shown.add_column(name, justify="right" if i else "left", overflow="fold", no_wrap=bool(i))
+        for row in body:
+            shown.add_row(*map(Text, row))
+        console.print(shown)
+        return
+    typer.echo(title)
+    for row in (header, *body):
+        cells = [
+            row[0].ljust(widths[0]),
+            *(cell.rjust(w) for cell, w in zip(row[1:], widths[1:], strict=True)),
+        ]
+        typer.echo("  ".join(cells))
+    typer.echo("")
+
+
 def output_paths(sources: Sequence[Path], folder: Path, suffix: str, overwrite: bool) -> list[Path]:
     """Where the output of each source goes; refused, before any work, where two would collide.
 

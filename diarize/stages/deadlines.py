@@ -7,8 +7,9 @@ the middle between its end and the next one's start. Where the window that a pie
 complete in time, the last complete one decides up to `MARGIN` before its end, and beyond that a window
 that ends with the speech heard so far, off the grid: short latencies cost more windows.
 
-`capped` shortens the look-ahead of the VAD's rules to what the latency leaves; from about 1.3 s on
-nothing is shortened, and live regions and windows are the settled ones.
+`capped` shortens the look-ahead of the VAD's rules to what the latency leaves. With enough of it (the
+default options need 2.8 s, `diarize.live.settling`) nothing is shortened, no window is late, and live
+regions and windows are the settled ones.
 """
 
 from __future__ import annotations

@@ -95,10 +95,11 @@ class Embedding:
 
     def at_once(self, windows: Sequence[Window]) -> list[tuple[Window, NDArray[np.float32]]]:
         """The rows of windows that cannot wait; those that wait are left alone."""
-        if not windows:
-            return []
-        rows = self.embedder([self._samples(window) for window in windows])
-        return list(zip(windows, rows, strict=True))
+        return self._rows([(window, self._samples(window)) for window in windows])
+
+    def would_be(self) -> list[tuple[Window, NDArray[np.float32]]]:
+        """The rows of the windows that wait, which go on waiting."""
+        return self._rows(self.state.waiting)
 
     def finish(self) -> list[tuple[Window, NDArray[np.float32]]]:
         """The rows of the windows that still wait."""
@@ -114,8 +115,15 @@ class Embedding:
 
     def _embed(self) -> list[tuple[Window, NDArray[np.float32]]]:
         waiting, self.state.waiting = self.state.waiting, []
-        rows = self.embedder([samples for _, samples in waiting])
-        return [(window, row) for (window, _), row in zip(waiting, rows, strict=True)]
+        return self._rows(waiting)
+
+    def _rows(
+        self, pieces: Sequence[tuple[Window, NDArray[np.float32]]]
+    ) -> list[tuple[Window, NDArray[np.float32]]]:
+        if not pieces:
+            return []
+        rows = self.embedder([samples for _, samples in pieces])
+        return [(window, row) for (window, _), row in zip(pieces, rows, strict=True)]
 
 
 def repeat(samples: NDArray[np.float32], length: int) -> NDArray[np.float32]:

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diarize.audio import SAMPLE_RATE
+from diarize.clustering.affinity import scores
 from diarize.clustering.linkage import average_linkage
 from diarize.config import LiveConfig
 from diarize.stages.items import Decision, Window
@@ -83,29 +84,33 @@ class Labeller:
         state = self.state
         known = [i for i, speaker in enumerate(state.speakers) if speaker.spoke or self._room()]
         strangers = state.strangers
+        spoke = [k for k, i in enumerate(known) if state.speakers[i].spoke]
         means = [state.speakers[i].total / state.speakers[i].weight for i in known]
         vectors = np.asarray([*means, *(row for _, row in strangers), *rows], np.float64)
         weights = [state.speakers[i].weight for i in known]
         weights += [self._weight(window) for window in [*(w for w, _ in strangers), *ahead]]
         first = len(known) + len(strangers)
-        labels = average_linkage(
-            vectors @ vectors.T, np.asarray(weights, np.float64), self.threshold, seeds=len(known)
-        )
+        affinity = scores(vectors)
+        labels = average_linkage(affinity, np.asarray(weights), self.threshold, seeds=len(known))
         label = int(labels[first])
         if label < len(known):
             return self._learn(known[label], ahead[0], rows[0], surely=True)
-        same = [k for k, other in enumerate(labels[len(known) : first]) if other == label]
-        members = [strangers[k][0] for k in same]
-        members += [w for w, other in zip(ahead, labels[first:], strict=True) if other == label]
-        spoke = [k for k, i in enumerate(known) if state.speakers[i].spoke]
-        enough = self.config.birth_s if spoke else self.config.first_birth_s
-        if self._room() and covered(members) >= enough * SAMPLE_RATE:
-            return self._welcome(ahead[0], rows[0], same)
+        same = np.flatnonzero(labels == label).tolist()
+        windows = [*(window for window, _ in strangers), *ahead]
+        speech = covered([windows[k - len(known)] for k in same])
+        likeness = float(affinity[spoke][:, same].mean(1).max()) if spoke else 0.0
+        if self._room() and speech >= self._enough(likeness, nobody=not spoke):
+            return self._welcome(ahead[0], rows[0], [k - len(known) for k in same if k < first])
         if not spoke:
             return None
-        nearest = known[max(spoke, key=lambda k: float(vectors[k] @ vectors[first]))]
+        nearest = known[max(spoke, key=lambda k: float(affinity[k, first]))]
         state.strangers = [*strangers, (ahead[0], rows[0])][-MAX_STRANGERS:]
         return self._learn(nearest, ahead[0], rows[0], surely=False)
+
+    def _enough(self, likeness: float, *, nobody: bool) -> float:
+        """Samples of speech that make somebody new of a voice so like the likest speaker, by score."""
+        doubt = 0.0 if nobody else self.config.birth_doubt_s * max(0.0, likeness) / max(self.threshold, 0.01)
+        return (self.config.birth_s + doubt) * SAMPLE_RATE
 
     def _room(self) -> bool:
         """Whether one more speaker may speak."""
