@@ -133,7 +133,7 @@ class LiveConfig:
         0.8, "speech of somebody new, who sounds like nobody known, before they are a speaker", low=0
     )
     birth_doubt_s: float = option(
-        4.0, "more than that, in proportion, the nearer they come to sounding like somebody known", low=0
+        3.0, "more than that, in proportion, the nearer they come to sounding like somebody known", low=0
     )
 
 

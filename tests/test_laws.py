@@ -15,6 +15,7 @@ from fakes import (
     RATE,
     FakeEmbedder,
     FakeVad,
+    SharpVad,
     conversation,
     cuts,
     found_regions,
@@ -29,14 +30,14 @@ from diarize.clustering import cluster
 from diarize.clustering.affinity import scores
 from diarize.clustering.counting import absorb_small, merge_near, split_to
 from diarize.clustering.linkage import average_linkage
-from diarize.config import Bounds, ClusteringConfig
+from diarize.config import Bounds, ClusteringConfig, LiveConfig
 from diarize.engine import unit
 from diarize.features import FRAME_SHIFT
 from diarize.live import look_ahead, settling
 from diarize.result import joined
 from diarize.stages.embedding import WAITING, repeat
-from diarize.stages.items import FRAME
-from diarize.stages.labelling import MAX_STRANGERS
+from diarize.stages.items import FRAME, Decision, Window
+from diarize.stages.labelling import MAX_STRANGERS, Labeller, LabellerState, Speaker
 from diarize.stages.vad import Vad
 
 
@@ -229,13 +230,6 @@ def test_two_rows_are_one_speaker_exactly_from_the_threshold_on(threshold, step)
             assert (labels[0] == labels[1]) == (score >= near)
 
 
-class SharpVad(FakeVad):
-    """No memory: regions are what is loud, to the frame."""
-
-    def __call__(self, frames, h, c):
-        return (np.abs(frames[:, 64:]).mean(1) > 0.01).astype(np.float32), h, c
-
-
 @pytest.mark.parametrize("length_s", [1.5, 4.0])  # 4 s windows have another threshold than the segments
 def test_verification_is_diarization_of_two_segments(length_s):
     """Two regions of one window each: one speaker exactly when `verify` says so, at its threshold."""
@@ -289,6 +283,34 @@ def test_every_sample_is_decided_in_time_and_for_good(diarizer, latency_s, rate)
             assert tuple(joined(seen)) == stream.finals
             before += 0 if piece is None else len(piece)
         assert len(seen) > 5
+
+
+def clicks(seed: int) -> np.ndarray:
+    """Sounds of a frame or two, nearer to one another than a pause that is filled, and words among them."""
+    rng, pieces = np.random.default_rng(seed), []
+    for _ in range(120):
+        frames = int(rng.choice([1, 2, 3, 4, 12]))
+        pieces.append(speech(0.1, frames * FRAME / RATE, rng))
+        pieces.append(silence(float(rng.integers(1, 20)) * FRAME / RATE))
+    return np.concatenate(pieces)
+
+
+@pytest.mark.parametrize("frames", [7, 8, 11, 16, 32])
+@pytest.mark.parametrize("make", [clicks, lambda seed: conversation(seed, turns=10)])
+def test_not_one_frame_too_late(frames, make):
+    """With latencies of whole frames, pushed by the frame: nothing is left to hide a late decision."""
+    diarizer = Diarizer(embedder=FakeEmbedder(), vad=SharpVad())
+    for seed in range(4):
+        samples = make(seed)
+        stream, latest = diarizer.stream(latency_s=frames * FRAME / RATE), 0.0
+        for end in range(FRAME, len(samples) + 1, FRAME):
+            for turn in stream.push(samples[end - FRAME : end]):
+                assert round(turn.start * RATE) >= end - frames * FRAME
+                assert turn.start >= latest
+                latest = turn.end
+            assert round(stream.decided * RATE) >= end - (frames - 1) * FRAME
+        stream.finish()
+        assert stream.finals
 
 
 @pytest.mark.parametrize("latency_s", [0.25, 1.0, 3.0])
@@ -351,6 +373,23 @@ def test_committed_speakers_are_seeds_that_never_merge():
             assert labels.max() + 1 == max(1, seeds)
         alone = average_linkage(matrix, np.ones(12), 0.8)
         assert np.array_equal(average_linkage(matrix, np.ones(12), 0.8, seeds=1), alone), seed
+
+
+def test_speakers_who_sound_alike_stay_two():
+    """What is nearer to the second is the second's, however near the first is."""
+    angles = (0.0, 0.4)
+    state = LabellerState(
+        [
+            Speaker(name, np.array([np.cos(a), np.sin(a)]) * 9, 9.0, spoke=True)
+            for name, a in zip("AB", angles, strict=True)
+        ]
+    )
+    labeller = Labeller(LiveConfig(), 24_000, 0.35, None, state)
+    for k, angle in enumerate([0.0, 0.4, 0.1, 0.3, 0.4, 0.0]):
+        window = Window(24_000 * k, 24_000 * (k + 1), 0)
+        row = np.array([np.cos(angle), np.sin(angle)], np.float32)
+        decision = Decision(window.start, window.end, window, (window,))
+        assert labeller.push(decision, [row]) == round(angle / 0.4)
 
 
 # 5. Samples --------------------------------------------------------------------------------------
