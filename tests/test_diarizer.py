@@ -10,7 +10,6 @@ from fakes import RATE, FakeEmbedder, FakeVad, conversation
 
 from diarize import (
     AudioError,
-    ConfigError,
     Diarization,
     DiarizeError,
     Diarizer,

@@ -15,7 +15,7 @@ from typing import Annotated
 import typer
 
 from diarize import __version__
-from diarize.cli import config, doctor, embed, models, run, score, verify
+from diarize.cli import config, doctor, embed, models, run, score, stream, verify
 from diarize.cli.terminal import settings
 from diarize.errors import DiarizeError
 
@@ -29,6 +29,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("run")(run.run)
+app.command("stream")(stream.stream)
 app.command("verify")(verify.verify)
 app.command("embed")(embed.embed)
 app.command("score")(score.score)

@@ -23,7 +23,7 @@ PACKAGES = (
     "av",
     "pyannote.core",
 )
-EXTRAS = {"pyannote.metrics": "score", "matplotlib": "plot"}
+EXTRAS = {"pyannote.metrics": "score", "matplotlib": "plot", "sounddevice": "mic"}
 
 
 def doctor() -> None:
