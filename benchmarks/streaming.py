@@ -96,7 +96,7 @@ def day(folder: Path, hours: float, latency_s: float, pause_s: float) -> None:
         if pushed % (3600 * SAMPLE_RATE) < PUSH or pushed == total:
             print(
                 f"{pushed / SAMPLE_RATE / 3600:4.1f}  {spent:6.1f}  {1000 * worst:14.0f}  "
-                f"{process.memory_info().rss / 1e6:9.0f}  {len(live.save()) / 1e6:14.2f}  {number:11d}  "
+                f"{process.memory_info().rss / 1e6:9.0f}  {len(live.state()) / 1e6:14.2f}  {number:11d}  "
                 f"{len({turn.speaker for turn in live.finals}):8d}",
                 flush=True,
             )

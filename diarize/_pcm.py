@@ -147,7 +147,7 @@ class Pipe:
 
 
 class Uninterrupted:
-    """A pipe for ffmpeg, whose C code must not be crossed by Ctrl-C: that is the end there; `check` raises it."""
+    """A pipe for ffmpeg, whose C code Ctrl-C must not cross: there it is the end, and `check` raises it."""
 
     def __init__(self, pipe: Pipe) -> None:
         self.name = pipe.name

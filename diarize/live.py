@@ -62,8 +62,10 @@ def look_ahead(config: Config, resampler: int = 0) -> dict[str, int]:
 
 
 def settling(config: Config, resampler: int = 0) -> int:
-    """Latency, in samples, from which live regions and windows are the settled ones; they are on top of
-    one another, and decisions fall due a frame at a time."""
+    """Latency, in samples, from which live regions and windows are the settled ones.
+
+    The look-aheads come one on top of another, and decisions fall due a frame at a time.
+    """
     return sum(look_ahead(config, resampler).values()) + FRAME
 
 

@@ -148,7 +148,7 @@ class Diarizer:
         num_speakers, min_speakers, max_speakers : as for a file; final turns never hold more than the most
         enrolled : known voices, ``{"Alice": "alice.wav"}``, recognised from their first words on
         started : the time of day of the first sample, for `Stream.time_of`
-        state : bytes of `Stream.save`, to go on where that stream was, all its options included
+        state : bytes of `Stream.state`, to go on where that stream was, all its options included
 
         Raises ConfigError for options that cannot be, FormatError for bytes that are no saved stream.
         """
@@ -158,7 +158,9 @@ class Diarizer:
                 raise ConfigError("a saved stream brings its own options; pass state= alone")
             return restore(state, self.models)
         if latency_s is not None and not latency_s > 0:
-            raise ConfigError(f"latency_s must be seconds > 0, or None to decide at finish(), got {latency_s}")
+            raise ConfigError(
+                f"latency_s must be seconds > 0, or None to decide at finish(), got {latency_s}"
+            )
         if num_speakers is min_speakers is max_speakers is None:
             bounds = self.config.clustering.bounds
         else:

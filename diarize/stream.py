@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from diarize import _state
+from diarize import _saving
 from diarize._table import Table
 from diarize.audio import as_samples
 from diarize.config import Bounds, Config
@@ -117,7 +117,7 @@ class Stream:
                 state.live.labeller.speakers = [
                     Speaker(voice.name, voice.total, voice.windows) for voice in options.known
                 ]
-        self.state = state
+        self._state = state
         self.resampler.state = state.resampler
         self.vad = Vad(models.vad, state.vad)
         self.settled = Settled(config, models.threshold, options.bounds, state.settled)
@@ -133,7 +133,7 @@ class Stream:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.state.finished = True
+        self._state.finished = True
 
     # What is pushed ------------------------------------------------------------------------------
 
@@ -146,10 +146,10 @@ class Stream:
         Returns the turns that became final. Raises AudioError for samples that cannot be used or that
         lie before samples pushed earlier, StreamFinished after the end.
         """
-        if self.state.finished:
+        if self._state.finished:
             raise StreamFinished
         samples = as_samples(samples)
-        first = len(self.state.finals)
+        first = len(self._state.finals)
         if at is not None:
             self._silence(self._missing(at))
         self._hear(self.resampler.push(samples))
@@ -157,21 +157,21 @@ class Stream:
 
     def finish(self) -> list[Turn]:
         """Decide everything that is left; returns the last final turns."""
-        if self.state.finished:
+        if self._state.finished:
             raise StreamFinished
-        first = len(self.state.finals)
+        first = len(self._state.finals)
         self._hear(self.resampler.finish())
         self._pass(self.num_pending)
         last = self.vad.finish().tolist()
-        decisions, placed = self.live.finish(self.state.num_samples, last) if self.live else ([], [])
-        self._embed(self.settled.finish(self.state.num_samples, last), decisions, placed)
+        decisions, placed = self.live.finish(self._state.num_samples, last) if self.live else ([], [])
+        self._embed(self.settled.finish(self._state.num_samples, last), decisions, placed)
         self.settled.keep(self.embedding.finish())
-        self.state.finished = True
+        self._state.finished = True
         return self._final_turns(first) if self.live else list(self.result().turns)
 
     def _missing(self, at: float) -> int:
         """Samples between those pushed so far and a time; AudioError for a time that cannot be."""
-        rate, received = self.options.sample_rate, self.state.resampler.received
+        rate, received = self.options.sample_rate, self._state.resampler.received
         gap = round(at * rate) - received if np.isfinite(at) else -1
         if gap < 0:
             raise AudioError(
@@ -194,12 +194,12 @@ class Stream:
     @property
     def duration(self) -> float:
         """Seconds of audio that passed the stages."""
-        return self.state.num_samples / SAMPLE_RATE
+        return self._state.num_samples / SAMPLE_RATE
 
     @property
     def decided(self) -> float:
         """Seconds from the start that are final; 0 while latency is unlimited."""
-        if self.state.finished:
+        if self._state.finished:
             return self.duration
         return self.live.decided / SAMPLE_RATE if self.live else 0.0
 
@@ -218,11 +218,11 @@ class Stream:
         may still change hands. It costs about two windows' embeddings; without a latency, a clustering
         of everything.
         """
-        if self.state.finished:
+        if self._state.finished:
             return ()
-        if self._guess is None or self._guess[0] != self.state.num_samples:
+        if self._guess is None or self._guess[0] != self._state.num_samples:
             guess = self._guess_live(self.live) if self.live else self._guess_settled()
-            self._guess = (self.state.num_samples, guess)
+            self._guess = (self._state.num_samples, guess)
         return self._guess[1]
 
     def annotation(self) -> Annotation:
@@ -233,7 +233,7 @@ class Stream:
 
     def result(self) -> Diarization:
         """The diarization of all samples, as of a file; DiarizeError before `finish()`."""
-        if not self.state.embedding.finished:
+        if not self._state.embedding.finished:
             raise DiarizeError("there is no result before finish(); call stream.finish() first")
         if self._result is None:
             self._result = self.settled.result(self.duration, self.uri, self.options.known)
@@ -269,24 +269,24 @@ class Stream:
             raise ConfigError("the stream does not know when it started; pass started= to diarizer.stream")
         return datetime.fromisoformat(self.options.started) + timedelta(seconds=seconds)
 
-    def save(self) -> bytes:
+    def state(self) -> bytes:
         """Everything needed to go on elsewhere with ``diarizer.stream(state=...)``: a few MB at most."""
-        if self.state.finished:
+        if self._state.finished:
             raise StreamFinished
-        return _state.pack(SavedStream(fingerprint(self.models.config), self.options, self.state))
+        return _saving.pack(SavedStream(fingerprint(self.models.config), self.options, self._state))
 
     # How it passes the stages --------------------------------------------------------------------
 
     def _hear(self, samples: NDArray[np.float32]) -> None:
         """Hold samples until they fill VAD frames, so that small pushes cost little."""
-        self.state.pending.append(samples)
+        self._state.pending.append(samples)
         self.num_pending += len(samples)
         if self.num_pending >= FRAME:
             self._pass(self.num_pending // FRAME * FRAME)
 
     def _pass(self, count: int) -> None:
         """Send the first `count` pending samples through the stages."""
-        state = self.state
+        state = self._state
         samples = np.concatenate([np.zeros(0, np.float32), *state.pending])
         state.pending = [samples[count:]]
         self.num_pending -= count
@@ -308,7 +308,7 @@ class Stream:
         self._learn(self.live, [*windows, *placed], decisions)
         self.settled.keep(self.live.rows_of(windows))
         for span in self.live.decide(decisions):
-            self.state.finals.append(span.start, span.end, span.label)
+            self._state.finals.append(span.start, span.end, span.label)
 
     def _learn(self, live: Live, windows: list[Window], decisions: Sequence[Decision]) -> None:
         """Give a live side the rows of windows, and of those that its decisions look at."""
@@ -330,19 +330,19 @@ class Stream:
         if self.live is None:
             return []
         return joined(
-            as_turns((Span(*row) for row in self.state.finals.array(first).tolist()), self.live.names)
+            as_turns((Span(*row) for row in self._state.finals.array(first).tolist()), self.live.names)
         )
 
     def _guess_live(self, live: Live) -> tuple[Turn, ...]:
         fork = self._live(live.fork())
-        decisions, placed = fork.finish(self.state.num_samples)
+        decisions, placed = fork.finish(self._state.num_samples)
         self._learn(fork, placed, decisions)
         return tuple(joined(as_turns(fork.decide(decisions), fork.names)))
 
     def _guess_settled(self) -> tuple[Turn, ...]:
         fork = self.settled.fork()
         fork.keep(self.embedding.would_be())
-        fork.keep(self.embedding.at_once(fork.finish(self.state.num_samples)))
+        fork.keep(self.embedding.at_once(fork.finish(self._state.num_samples)))
         return fork.result(self.duration, self.uri, self.options.known).turns
 
 
@@ -353,8 +353,8 @@ def fingerprint(config: Config) -> str:
 
 
 def restore(data: bytes, models: Models) -> Stream:
-    """The stream that `Stream.save` made bytes of; FormatError or ConfigError if it cannot go on here."""
-    saved: SavedStream = _state.unpack(SavedStream, data)
+    """The stream that `Stream.state` made bytes of; FormatError or ConfigError if it cannot go on here."""
+    saved: SavedStream = _saving.unpack(SavedStream, data)
     if saved.config != fingerprint(models.config):
         raise ConfigError(
             "the stream was saved under another configuration (its model, VAD, windows, clustering and live "

@@ -144,7 +144,7 @@ def test_final_turns_do_not_depend_on_the_pushes(diarizer, latency_s, seed):
     for rate in (RATE, 8000):
         whole = pushed(diarizer, [samples], latency_s=latency_s, sample_rate=rate)
         one = pushed(diarizer, cuts(samples, rng, 5000), latency_s=latency_s, sample_rate=rate)
-        assert np.array_equal(one.state.finals.array(), whole.state.finals.array())
+        assert np.array_equal(one._state.finals.array(), whole._state.finals.array())
         assert one.live.names == whole.live.names
 
 
@@ -336,7 +336,7 @@ def test_the_hypothesis_is_what_finish_would_say(diarizer, latency_s):
         assert stream.push(piece) == unseen.push(piece)
         guess = stream.hypothesis
         if start % (50 * FRAME) == 0 and len(piece) == 10 * FRAME:
-            now = diarizer.stream(state=stream.save())
+            now = diarizer.stream(state=stream.state())
             assert tuple(now.finish()) == guess
             guessed += len(guess)
     assert guessed > 5
@@ -356,7 +356,7 @@ def test_a_stream_that_was_saved_goes_on_as_if_nothing_had_been(latency_s):
             turns += stream.push(piece)
             if rng.random() < 0.2:
                 again = configured(max_rows=16)  # another process has made its own
-                stream = again.stream(state=stream.save())
+                stream = again.stream(state=stream.state())
         turns += stream.finish()
         assert tuple(joined(turns)) == unbroken.finals
         assert same_bits(stream.result(), unbroken.result())
@@ -651,7 +651,7 @@ def test_a_live_stream_grows_by_less_than_two_megabytes_an_hour():
         assert len(live.deadlines.waiting) < 8
         assert len(live.labeller.strangers) <= MAX_STRANGERS
         assert len(stream.embedding.state.samples) < 8 * RATE
-        sizes.append(len(stream.save()))
+        sizes.append(len(stream.state()))
     assert max(np.diff(sizes)) < 2e6 / 4
 
 

@@ -128,7 +128,7 @@ def test_the_time_of_day(diarizer):
     started = datetime(2026, 2, 3, 9, 59, 30, tzinfo=UTC)
     stream = diarizer.stream(latency_s=1.0, started=started)
     assert stream.time_of(90.5) == datetime(2026, 2, 3, 10, 1, 0, 500_000, tzinfo=UTC)
-    assert diarizer.stream(state=stream.save()).time_of(0) == started
+    assert diarizer.stream(state=stream.state()).time_of(0) == started
     with pytest.raises(ConfigError, match="pass started="):
         diarizer.stream(latency_s=1.0).time_of(1.0)
 
@@ -137,7 +137,7 @@ def test_the_time_of_day(diarizer):
 
 
 def test_a_saved_stream_needs_the_same_options(diarizer):
-    saved = diarizer.stream(latency_s=1.0).save()
+    saved = diarizer.stream(latency_s=1.0).state()
     with pytest.raises(ConfigError, match="saved under another configuration"):
         made(birth_s=1.0).stream(state=saved)
     for options in ({"latency_s": 2.0}, {"num_speakers": 2}, {"enrolled": {}}):
@@ -148,7 +148,7 @@ def test_a_saved_stream_needs_the_same_options(diarizer):
 def test_what_is_no_saved_stream_is_refused_and_never_executed(diarizer):
     stream = diarizer.stream(latency_s=1.0)
     stream.push(conversation(0))
-    saved = stream.save()
+    saved = stream.state()
 
     class Payload:
         def __reduce__(self):
@@ -163,7 +163,7 @@ def test_what_is_no_saved_stream_is_refused_and_never_executed(diarizer):
 def test_damage_anywhere_is_refused_or_harmless(diarizer):
     stream = diarizer.stream(latency_s=1.0)
     stream.push(conversation(0))
-    saved = bytearray(stream.save())
+    saved = bytearray(stream.state())
     for place in np.random.default_rng(0).integers(0, len(saved), 60):
         damaged = bytes(saved[:place]) + bytes([saved[place] ^ 0xFF]) + bytes(saved[place + 1 :])
         try:
@@ -173,8 +173,8 @@ def test_damage_anywhere_is_refused_or_harmless(diarizer):
 
 
 def test_a_stream_of_another_format_says_so(diarizer, monkeypatch):
-    monkeypatch.setattr("diarize._state.VERSION", 99)
-    saved = diarizer.stream(latency_s=1.0).save()
+    monkeypatch.setattr("diarize._saving.VERSION", 99)
+    saved = diarizer.stream(latency_s=1.0).state()
     monkeypatch.undo()
     with pytest.raises(FormatError, match="saved by another version of diarize"):
         diarizer.stream(state=saved)
@@ -184,7 +184,7 @@ def test_a_finished_stream_is_not_saved(diarizer):
     stream = diarizer.stream(latency_s=1.0)
     stream.finish()
     with pytest.raises(StreamFinished):
-        stream.save()
+        stream.state()
 
 
 # Newcomers --------------------------------------------------------------------------------------------
@@ -306,7 +306,7 @@ def test_known_voices_are_enrolled_once_and_survive_saving(diarizer, voices):
     known = diarizer.enrol(voices)
     samples = np.concatenate([speech(0.0, 4.0, rng()), silence(1.5)])
     stream = diarizer.stream(latency_s=2.0, enrolled=known)
-    stream = diarizer.stream(state=stream.save())
+    stream = diarizer.stream(state=stream.state())
     stream.push(samples)
     stream.finish()
     assert stream.result().speakers == ("Alice",)
