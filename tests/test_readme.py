@@ -1,4 +1,4 @@
-"""The README is true: its code runs, its output is what comes out, its commands exist."""
+"""The README is true, and the page on streaming: code runs, output is what comes out, commands exist."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ import pytest
 from conftest import ROOT
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README, re.DOTALL)
+BLOCK = re.compile(r"```(\w+)\n(.*?)```", re.DOTALL)
+BLOCKS = BLOCK.findall(README)
+STREAMING = (ROOT / "docs" / "streaming.md").read_text(encoding="utf-8")
 
 
 @pytest.fixture
@@ -45,6 +47,31 @@ def test_the_python_blocks_run_and_print_what_is_shown(recordings):
         assert said[index] == block
 
 
+def test_the_page_on_streaming_runs(recordings, write_wav, tmp_path):
+    from diarize.audio import read_audio
+
+    async def arriving(pieces):
+        for piece in pieces:
+            yield piece
+
+    whole = read_audio("meeting.wav")
+    write_wav(tmp_path / "b2.wav", (read_audio("b.wav") * 32767).astype(np.int16), 16000)
+    write_wav(tmp_path / "meeting.wav", (whole[: 4 * 16000] * 32767).astype(np.int16), 16000)  # it is played
+    names = recordings | {"samples": whole[: 16000 * 9], "calls": None}
+    names["calls"] = [arriving(np.array_split(whole, 20)) for _ in range(2)]
+    said = {}
+    for language, block in BLOCK.findall(STREAMING):
+        if language == "python":
+            with redirect_stdout(io.StringIO()) as output:
+                exec(block, names)
+            said[block] = output.getvalue()
+    assert len(said) == 6
+    assert next(iter(said.values())).startswith("0:00:06.684")
+    assert names["meetings"][0] == names["meetings"][1]
+    assert len(names["meetings"][0].speakers) == 2
+    assert str(names["live"].duration) == "4.0"
+
+
 def test_the_commands_run(recordings):
     from typer.testing import CliRunner
 
@@ -59,8 +86,9 @@ def test_the_commands_run(recordings):
         assert result.exit_code == 0, (command, result.output)
 
 
-def test_its_links_and_length():
-    for target in re.findall(r"\]\(([^)#]+)\)", README):
-        if not target.startswith("http"):
-            assert (ROOT / target).exists(), target
+def test_their_links_and_length():
+    for text, folder in ((README, ROOT), (STREAMING, ROOT / "docs")):
+        for target in re.findall(r"\]\(([^)#]+)\)", text):
+            if not target.startswith("http"):
+                assert (folder / target).exists(), target
     assert len(README.splitlines()) < 180
