@@ -3,10 +3,10 @@
 Clustering needs every pair of rows, so their number must not grow with the recording. Once
 `max_rows` rows are held, average linkage brings them down to half as many, each with the number of
 windows it stands for; neighbours in time are mostly one voice, so that is done in parts of `PART`
-rows, which costs a sixth of the time and little memory. A window keeps the number that its row had when it came; each summary leaves
-behind where every row went, so no window is touched again before somebody asks (`index`). That
-happens at the same window whatever was pushed how, so a stream and a file compress alike (laws 2
-and 10).
+rows, which costs a third of the time and little memory. A window keeps the number that its row had
+when it came; each summary leaves behind where every row went, so no window is touched again before
+somebody asks (`index`). That happens at the same window whatever was pushed how, so a stream and a
+file compress alike (laws 2 and 10).
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 from diarize._table import Table
 from diarize.clustering.affinity import centroids, scores
 from diarize.clustering.linkage import average_linkage
-
 
 PART = 1024
 """Rows that are summarised together."""
