@@ -655,6 +655,17 @@ def test_a_live_stream_grows_by_less_than_two_megabytes_an_hour():
     assert max(np.diff(sizes)) < 2e6 / 4
 
 
+def test_strangers_do_not_pile_up():
+    """Where nobody new may speak, all who fit nobody are strangers."""
+    axes = np.eye(80, dtype=np.float32)
+    state = LabellerState([Speaker("A", axes[0].astype(float) * 9, 9.0, spoke=True)])
+    labeller = Labeller(LiveConfig(), 24_000, 0.35, 1, state)
+    for k in range(1, 80):
+        window = Window(24_000 * k, 24_000 * (k + 1), 0)
+        assert labeller.push(Decision(window.start, window.end, window, (window,)), [axes[k]]) == 0
+        assert len(state.strangers) == min(k, MAX_STRANGERS)
+
+
 def test_no_push_does_work_that_grows_with_the_stream():
     """Counted, not timed: the rows that are clustered, and the numbers that are touched, a push."""
     diarizer = configured(max_rows=64)
