@@ -198,7 +198,10 @@ class Stream:
 
     @property
     def decided(self) -> float:
-        """Seconds from the start that are final; 0 while latency is unlimited."""
+        """Seconds from the start that are surely final; 0 while latency is unlimited.
+
+        Final turns may reach further, by up to a window's share: a window is decided as a whole.
+        """
         if self._state.finished:
             return self.duration
         return self.live.decided / SAMPLE_RATE if self.live else 0.0
