@@ -26,7 +26,7 @@ BROKEN = (KeyError, IndexError, TypeError, ValueError, AttributeError, EOFError,
 
 
 def pack(state: Any) -> bytes:
-    """A dataclass of numbers, texts, arrays, lists, tuples and further dataclasses, as bytes."""
+    """A dataclass of numbers, texts, arrays, lists, tuples, dicts and further dataclasses, as bytes."""
     arrays: list[np.ndarray] = []
     tree = {"diarize stream": VERSION, "state": _flat(state, arrays)}
     text = np.frombuffer(json.dumps(tree).encode(), np.uint8)
@@ -62,6 +62,8 @@ def _flat(value: Any, arrays: list[np.ndarray]) -> Any:
     if isinstance(value, np.ndarray):
         arrays.append(value)
         return len(arrays) - 1
+    if isinstance(value, dict):
+        return [_flat(list(value), arrays), _flat(list(value.values()), arrays)]
     if isinstance(value, (list, tuple)):
         shapes = {getattr(item, "shape", None) for item in value}
         if len(value) > 1 and len(shapes) == 1 and shapes != {None}:
@@ -85,9 +87,10 @@ def _built(kind: Any, value: Any, arrays: Any) -> Any:
             raise TypeError(f"an array of {array.dtype} where {np.dtype(dtype)} belongs")
         return array
     if origin is list:
-        if isinstance(value, dict):
-            return list(arrays[str(value["stack"])])
-        return [_built(inner[0], item, arrays) for item in value]
+        return _listed(inner[0], value, arrays)
+    if origin is dict:
+        keys, values = (_listed(one, part, arrays) for one, part in zip(inner, value, strict=True))
+        return dict(zip(keys, values, strict=True))
     if origin is tuple:
         each = [inner[0]] * len(value) if inner[-1] is Ellipsis else inner
         return tuple(_built(one, item, arrays) for one, item in zip(each, value, strict=True))
@@ -100,3 +103,9 @@ def _built(kind: Any, value: Any, arrays: Any) -> Any:
     if not isinstance(value, kind):
         raise TypeError(f"{value!r} where a {kind.__name__} belongs")
     return value
+
+
+def _listed(kind: Any, value: Any, arrays: Any) -> list[Any]:
+    if isinstance(value, dict):
+        return list(arrays[str(value["stack"])])
+    return [_built(kind, item, arrays) for item in value]

@@ -53,6 +53,10 @@ class TorchEngine:
         self.embedding_size = self.network.shape.embedding_size
         self.feature_bins = self.network.shape.feature_bins
         self.threads = 1 if self.device.type == "cuda" else threads or available_cores()
+        self._begin()
+
+    def _begin(self) -> None:
+        self._process = os.getpid()
         self._pool: ThreadPoolExecutor | None = None
         self._waiting: deque[tuple[Features, Future[Row]]] = deque()
         self._lock = threading.Lock()
@@ -63,6 +67,8 @@ class TorchEngine:
         inputs : n matrices of shape (T, F) float32, T may differ
         returns : (n, E) float32, as the network gives them (not normalised)
         """
+        if self._process != os.getpid():  # forked: the pool is here, its threads are not
+            self._begin()
         rows = np.zeros((len(inputs), self.embedding_size), np.float32)
         futures: list[Future[Row]] = [Future() for _ in inputs]
         with self._lock:

@@ -31,6 +31,8 @@ KEPT_ROWS = 24
 """Rows that are kept after their window was decided: the settled side often wants the same ones."""
 
 Row = NDArray[np.float32]
+Samples = tuple[int, int]
+"""What makes a window's row: its start and end."""
 
 
 @dataclass
@@ -41,7 +43,7 @@ class LiveState:
     windows: WindowsState = field(default_factory=WindowsState)
     deadlines: DeadlinesState = field(default_factory=DeadlinesState)
     labeller: LabellerState = field(default_factory=LabellerState)
-    rows: list[tuple[Window, Row]] = field(default_factory=list)
+    rows: dict[Samples, Row] = field(default_factory=dict)
 
 
 def look_ahead(config: Config, resampler: int = 0) -> dict[str, int]:
@@ -137,31 +139,28 @@ class Live:
 
     def missing(self, windows: Iterable[Window]) -> list[Window]:
         """Those of the windows whose rows are not here, once each."""
-        here = {key(window) for window, _ in self.state.rows}
-        return list({key(w): w for w in windows if key(w) not in here}.values())
+        return list({key(w): w for w in windows if key(w) not in self.state.rows}.values())
 
     def rows_of(self, windows: Iterable[Window]) -> list[tuple[Window, Row]]:
         """Each window with its row, which is here."""
-        here = {key(window): row for window, row in self.state.rows}
-        return [(window, here[key(window)]) for window in windows]
+        return [(window, self.state.rows[key(window)]) for window in windows]
 
     def learn(self, rows: Iterable[tuple[Window, Row]]) -> None:
         """Take the rows of new windows."""
-        self.state.rows += rows
+        self.state.rows |= {key(window): row for window, row in rows}
 
     def decide(self, decisions: Sequence[Decision]) -> list[Span]:
         """What decisions say whose rows are all here: a span each, where somebody speaks."""
-        rows = {key(window): row for window, row in self.state.rows}
+        rows = self.state.rows
         spans: list[Span] = []
         for decision in decisions:
             label = self.labeller.push(decision, [rows[key(window)] for window in decision.ahead])
             if label is not None and decision.start < decision.end:
                 spans.append(Span(decision.start, decision.end, label))
-        wanted = {key(w) for waiting in self.state.deadlines.waiting for w in waiting.windows}
-        recent = len(self.state.rows) - KEPT_ROWS
-        self.state.rows = [
-            item for i, item in enumerate(self.state.rows) if i >= recent or key(item[0]) in wanted
-        ]
+        if len(rows) > KEPT_ROWS:
+            wanted = {key(w) for waiting in self.state.deadlines.waiting for w in waiting.windows}
+            for old in [k for k in list(rows)[:-KEPT_ROWS] if k not in wanted]:
+                del rows[old]
         return spans
 
     def fork(self) -> LiveState:
@@ -169,6 +168,6 @@ class Live:
         return copy.deepcopy(self.state)
 
 
-def key(window: Window) -> tuple[int, int]:
-    """What makes a window's row: its samples."""
+def key(window: Window) -> Samples:
+    """The samples of a window; the region that it counts to does not change its row."""
     return window.start, window.end

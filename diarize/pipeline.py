@@ -66,7 +66,11 @@ class Diarizer:
             device=self.config.device,
             threads=self.config.threads,
         )
-        self.models = Models(self.config, self.vad, self.embedder, self.threshold)
+
+    @property
+    def models(self) -> Models:
+        """What its streams share."""
+        return Models(self.config, self.vad, self.embedder, self.threshold)
 
     def __call__(
         self,
@@ -131,12 +135,12 @@ class Diarizer:
         self,
         *,
         latency_s: float | None = None,
-        sample_rate: int = SAMPLE_RATE,
+        sample_rate: int | None = None,
         num_speakers: int | None = None,
         min_speakers: int | None = None,
         max_speakers: int | None = None,
         enrolled: Enrolled | None = None,
-        uri: str = "recording",
+        uri: str | None = None,
         started: datetime | None = None,
         state: bytes | None = None,
     ) -> Stream:
@@ -144,7 +148,7 @@ class Diarizer:
 
         latency_s : every sample is decided at most so long after it arrived, on the audio clock; from
             about 0.3 s on. None decides everything at `finish()`.
-        sample_rate : of what will be pushed, Hz
+        sample_rate : of what will be pushed, Hz; 16000 by default
         num_speakers, min_speakers, max_speakers : as for a file; final turns never hold more than the most
         enrolled : known voices, ``{"Alice": "alice.wav"}``, recognised from their first words on
         started : the time of day of the first sample, for `Stream.time_of`
@@ -153,8 +157,8 @@ class Diarizer:
         Raises ConfigError for options that cannot be, FormatError for bytes that are no saved stream.
         """
         if state is not None:
-            given = (latency_s, num_speakers, min_speakers, max_speakers, enrolled, started)
-            if any(value is not None for value in given):
+            counts = (num_speakers, min_speakers, max_speakers)
+            if any(value is not None for value in (latency_s, sample_rate, *counts, enrolled, uri, started)):
                 raise ConfigError("a saved stream brings its own options; pass state= alone")
             return restore(state, self.models)
         if latency_s is not None and not latency_s > 0:
@@ -168,7 +172,10 @@ class Diarizer:
         known = tuple(self.enrol(enrolled) if isinstance(enrolled, Mapping) else enrolled or ())
         when = started.isoformat() if started else None
         latency_s = None if latency_s == math.inf else latency_s
-        return Stream(self.models, StreamOptions(latency_s, sample_rate, bounds, uri, known, when))
+        options = StreamOptions(
+            latency_s, sample_rate or SAMPLE_RATE, bounds, uri or "recording", known, when
+        )
+        return Stream(self.models, options)
 
     def enrol(self, voices: Mapping[str, Source | Sequence[Source]]) -> list[KnownVoice]:
         """Known voices from recordings of them, one or several a name; for many streams, do it once.

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.util import find_spec
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -156,6 +157,11 @@ def clock(seconds: float) -> str:
     """Seconds as 0:00:00.000."""
     ms = round(seconds * 1000)
     return f"{ms // 3_600_000}:{ms // 60_000 % 60:02d}:{ms // 1000 % 60:02d}.{ms % 1000:03d}"
+
+
+def next_name(taken: Container[str]) -> str:
+    """What a speaker without a name is called: SPEAKER_00, or the first number that is not taken."""
+    return next(name for n in count() if (name := f"SPEAKER_{n:02d}") not in taken)
 
 
 def joined(turns: Iterable[Turn]) -> list[Turn]:

@@ -7,7 +7,6 @@ is the result.
 from __future__ import annotations
 
 import copy
-import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -20,9 +19,8 @@ from diarize.clustering.affinity import centroids
 from diarize.clustering.representatives import Representatives
 from diarize.config import Bounds, Config
 from diarize.enrolment import KnownVoice, recognise
-from diarize.errors import SpeakerCountWarning
 from diarize.resampling import SAMPLE_RATE
-from diarize.result import Diarization, Turn
+from diarize.result import Diarization, Turn, next_name
 from diarize.stages.boundaries import turns
 from diarize.stages.items import Region, Span, Window
 from diarize.stages.regions import Regions, RegionsState
@@ -97,13 +95,6 @@ class Settled:
             regions = [Region(*row) for row in self.state.regions_found.array().tolist()]
             spans = turns(regions, windows, labels[self.state.rows.index()].tolist())
             embeddings = dict(enumerate(centroids(rows, labels, weights)))
-        if 0 < len(windows) < self.bounds.low:
-            warnings.warn(
-                f"{self.bounds.low} speakers were asked for, but {uri} has speech for {len(windows)} windows "
-                "only: that many were found",
-                SpeakerCountWarning,
-                stacklevel=3,
-            )
         names = self._names(spans, embeddings, known)
         found = {name: embeddings[label] for label, name in names.items()}
         return Diarization(tuple(as_turns(spans, names)), duration, uri, found)
@@ -134,7 +125,12 @@ class Settled:
         recognised = recognise(
             {label: embeddings[label] for label in seconds}, seconds, known, self.threshold
         )
-        return {label: recognised.get(label, f"SPEAKER_{i:02d}") for i, label in enumerate(seconds)}
+        names: dict[int, str] = {}
+        taken = {voice.name for voice in known}
+        for label in seconds:
+            names[label] = recognised.get(label) or next_name(taken)
+            taken.add(names[label])
+        return names
 
 
 def as_turns(spans: Iterable[Span], names: Mapping[int, str] | Sequence[str]) -> list[Turn]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -25,7 +26,7 @@ from diarize._table import Table
 from diarize.audio import as_samples
 from diarize.config import Bounds, Config
 from diarize.enrolment import KnownVoice
-from diarize.errors import AudioError, ConfigError, DiarizeError, StreamFinished
+from diarize.errors import AudioError, ConfigError, DiarizeError, SpeakerCountWarning, StreamFinished
 from diarize.live import Live, LiveState
 from diarize.resampling import SAMPLE_RATE, Resampler, ResamplerState
 from diarize.result import Diarization, Turn, joined
@@ -239,6 +240,14 @@ class Stream:
         if not self._state.embedding.finished:
             raise DiarizeError("there is no result before finish(); call stream.finish() first")
         if self._result is None:
+            low, windows = self.options.bounds.low, len(self._state.settled.windows_found)
+            if 0 < windows < low:
+                warnings.warn(
+                    f"{low} speakers were asked for, but {self.uri} has speech for {windows} windows only: "
+                    "that many were found",
+                    SpeakerCountWarning,
+                    stacklevel=2,
+                )
             self._result = self.settled.result(self.duration, self.uri, self.options.known)
         return self._result
 

@@ -32,7 +32,6 @@ Quick
 from __future__ import annotations
 
 import copy
-import dataclasses
 import hashlib
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -266,7 +265,6 @@ def sharing(diarizer: Diarizer) -> Diarizer:
     """The same diarizer, for streams side by side in one thread: they share the rows of their windows."""
     shared = copy.copy(diarizer)
     shared.embedder = SharedRows(diarizer.embedder)
-    shared.models = dataclasses.replace(diarizer.models, embedder=shared.embedder)
     return shared
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import threading
 import time
 from collections import deque
@@ -158,6 +161,24 @@ def test_inputs_of_several_threads_share_calls_and_keep_their_rows(checkpoint):
     assert np.array_equal(np.stack(rows), alone)
     assert sum(sizes) == 12
     assert len(sizes) < 12
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_forked_child_computes_too(checkpoint):
+    """Threads do not survive a fork; a child that waited for its parent's would wait for ever."""
+    code = f"""
+import os, signal, numpy as np
+from diarize.engine import TorchEngine
+engine = TorchEngine({str(checkpoint)!r}, device="cpu", threads=2)
+inputs = [np.random.default_rng(k).normal(size=(60, 80)).astype(np.float32) for k in range(9)]
+rows = engine(inputs)
+child = os.fork()
+if child == 0:
+    signal.alarm(60)
+    os._exit(0 if np.array_equal(engine(inputs), rows) else 3)
+raise SystemExit(os.waitpid(child, 0)[1])
+"""
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 
 def test_what_fails_in_a_shared_call_is_raised_to_the_caller(checkpoint):

@@ -9,7 +9,16 @@ import numpy as np
 import pytest
 from fakes import RATE, FakeEmbedder, FakeVad, conversation, silence, speech
 
-from diarize import AudioError, Config, ConfigError, DiarizeError, Diarizer, FormatError, StreamFinished
+from diarize import (
+    AudioError,
+    Config,
+    ConfigError,
+    DiarizeError,
+    Diarizer,
+    FormatError,
+    SpeakerCountWarning,
+    StreamFinished,
+)
 
 
 def made(noise: float = 0.1, **live: float) -> Diarizer:
@@ -140,7 +149,8 @@ def test_a_saved_stream_needs_the_same_options(diarizer):
     saved = diarizer.stream(latency_s=1.0).state()
     with pytest.raises(ConfigError, match="saved under another configuration"):
         made(birth_s=1.0).stream(state=saved)
-    for options in ({"latency_s": 2.0}, {"num_speakers": 2}, {"enrolled": {}}):
+    given = ({"latency_s": 2.0}, {"num_speakers": 2}, {"enrolled": {}}, {"sample_rate": 16000}, {"uri": "a"})
+    for options in given:
         with pytest.raises(ConfigError, match="brings its own options"):
             diarizer.stream(state=saved, **options)
 
@@ -284,7 +294,7 @@ def test_known_voices_are_recognised_live_and_in_the_result(diarizer, voices):
     stream.push(samples[3 * RATE :])
     stream.finish()
     assert [turn.speaker for turn in stream.finals] == ["Bob", "SPEAKER_00", "Alice", "SPEAKER_00"]
-    assert [turn.speaker for turn in stream.result()] == ["Bob", "SPEAKER_01", "Alice", "SPEAKER_01"]
+    assert [turn.speaker for turn in stream.result()] == ["Bob", "SPEAKER_00", "Alice", "SPEAKER_00"]
     assert stream.result() == diarizer(samples, sample_rate=RATE, enrolled=voices)
     assert set(stream.result().embeddings) == set(stream.result().speakers)
 
@@ -293,6 +303,26 @@ def test_who_is_not_there_is_not_named(diarizer, voices):
     samples = np.concatenate([speech(0.5, 6.0, rng()), silence(1.5)])
     assert {turn.speaker for turn in live_turns(diarizer, samples, enrolled=voices)} == {"SPEAKER_00"}
     assert diarizer(samples, sample_rate=RATE, enrolled=voices).speakers == ("SPEAKER_00",)
+
+
+def test_a_name_that_looks_like_a_number_is_nobody_elses(diarizer, voices):
+    """Voices enrolled under the names that an earlier recording gave them."""
+    samples = np.concatenate([speech(0.6, 4.0, rng()), silence(1.5), speech(0.25, 4.0, rng()), silence(1.5)])
+    enrolled = {"SPEAKER_00": voices["Bob"]}
+    stream = diarizer.stream(latency_s=2.0, enrolled=enrolled)
+    stream.push(samples)
+    stream.finish()
+    assert [turn.speaker for turn in stream.finals] == ["SPEAKER_01", "SPEAKER_00"]
+    assert [turn.speaker for turn in stream.result()] == ["SPEAKER_01", "SPEAKER_00"]
+
+
+def test_looking_never_warns(diarizer):
+    """That there are too few windows for so many speakers is known at the end only."""
+    stream = diarizer.stream(num_speakers=5)
+    stream.push(np.concatenate([speech(0.0, 1.5, rng()), silence(2.0)]))
+    assert len(stream.hypothesis) >= 1
+    with pytest.warns(SpeakerCountWarning, match="5 speakers were asked for"):
+        stream.finish()
 
 
 def test_known_voices_hold_the_count(diarizer, voices):

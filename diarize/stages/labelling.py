@@ -2,10 +2,11 @@
 
 Speakers that were named before are seeds: average linkage of them, of the windows known by now and of
 the recent windows that fitted nobody joins what belongs together, and never two seeds. What joins no
-seed is somebody new, once there is enough speech of them (`birth_s`); until then it goes to the nearest
-speaker, for a cough is not a person. A speaker is the weighted mean of the rows that were surely theirs
-(its score with a row is the mean score with all of them: average linkage needs no more), so what is
-held does not grow with the stream.
+seed is somebody new, once there is enough speech of them: `birth_s`, and up to `birth_doubt_s` more the
+nearer they come to sounding like somebody known. Until then it goes to the nearest speaker, for a cough
+is not a person. A speaker is the weighted mean of the rows that were surely theirs (its score with a row
+is the mean score with all of them: average linkage needs no more), so what is held grows with the
+speakers, not with the stream.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from diarize.audio import SAMPLE_RATE
 from diarize.clustering.affinity import scores
 from diarize.clustering.linkage import average_linkage
 from diarize.config import LiveConfig
+from diarize.result import next_name
 from diarize.stages.items import Decision, Window
 
 MAX_STRANGERS = 32
@@ -124,9 +126,8 @@ class Labeller:
             total += self._weight(state.strangers[k][0]) * state.strangers[k][1]
             weight += self._weight(state.strangers[k][0])
         state.strangers = [item for k, item in enumerate(state.strangers) if k not in strangers]
-        taken = {speaker.name for speaker in state.speakers}
-        number = next(n for n in range(len(taken) + 1) if f"SPEAKER_{n:02d}" not in taken)
-        state.speakers.append(Speaker(f"SPEAKER_{number:02d}", total, weight, spoke=True))
+        name = next_name({speaker.name for speaker in state.speakers})
+        state.speakers.append(Speaker(name, total, weight, spoke=True))
         return len(state.speakers) - 1
 
     def _learn(self, label: int, window: Window, row: Row, *, surely: bool) -> int:
