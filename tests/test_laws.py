@@ -30,6 +30,7 @@ from diarize.clustering import cluster
 from diarize.clustering.affinity import scores
 from diarize.clustering.counting import absorb_small, merge_near, split_to
 from diarize.clustering.linkage import average_linkage
+from diarize.clustering.representatives import Representatives
 from diarize.config import Bounds, ClusteringConfig, LiveConfig
 from diarize.engine import unit
 from diarize.features import FRAME_SHIFT
@@ -666,25 +667,37 @@ def test_strangers_do_not_pile_up():
         assert len(state.strangers) == min(k, MAX_STRANGERS)
 
 
+def lines_run(work) -> int:
+    """Lines of Python that a call runs: counted, not timed."""
+    lines = 0
+
+    def count(frame, event, _, /):
+        nonlocal lines
+        lines += 1
+        return count
+
+    sys.settrace(count)
+    try:
+        work()
+    finally:
+        sys.settrace(None)
+    return lines
+
+
+def test_a_summary_does_not_touch_the_windows_of_before():
+    summary, rng = Representatives(16), np.random.default_rng(0)
+    rows = unit(rng.normal(size=(4000, 4)))
+    work = [lines_run(lambda row=row: summary.add(row)) for row in rows]
+    assert max(work[3000:]) < 1.3 * max(work[16:1000])
+    assert len(summary.index()) == 4000
+
+
 def test_no_push_does_work_that_grows_with_the_stream():
-    """Counted, not timed: the rows that are clustered, and the numbers that are touched, a push."""
     diarizer = configured(max_rows=64)
     stream = diarizer.stream(latency_s=2.0)
     talk = conversation(2, turns=30)
     touched = []
     for _ in range(30):
-        lines = 0
-
-        def count(frame, event, _, /):
-            nonlocal lines
-            lines += 1
-            return count
-
-        sys.settrace(count)
-        try:
-            stream.push(talk)
-        finally:
-            sys.settrace(None)
-        touched.append(lines)
+        touched.append(lines_run(lambda: stream.push(talk)))
         stream.push(silence(10.0))
     assert max(touched[15:]) < 1.3 * max(touched[3:15])
