@@ -36,6 +36,7 @@ from diarize.engine import unit
 from diarize.features import FRAME_SHIFT
 from diarize.live import look_ahead, settling
 from diarize.result import joined
+from diarize.stages.boundaries import turns
 from diarize.stages.embedding import WAITING, repeat
 from diarize.stages.items import FRAME, Decision, Window
 from diarize.stages.labelling import MAX_STRANGERS, Labeller, LabellerState, Speaker
@@ -201,6 +202,20 @@ def test_from_the_settling_latency_on_both_sides_see_the_same_windows(diarizer, 
         settled = {(w.start, w.end) for w in found_windows(stream)}
         due = {w for w in settled if w[1] <= stream.decided * RATE}
         assert (due <= live <= settled) == equal
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_with_latency_enough_each_window_decides_what_it_decides_in_a_file(diarizer, seed):
+    """Piece by piece: the edges between windows are those of the offline turns, whoever speaks."""
+    samples = conversation(seed, turns=20)
+    stream = pushed(diarizer, [samples], latency_s=settling(diarizer.config) / RATE)
+    windows = found_windows(stream)
+    spans = turns(found_regions(stream), windows, range(len(windows)))  # everybody is somebody else
+    own = [(span.start, span.end) for span in spans]
+    live = [(start, end) for start, end, _ in stream._state.finals.array().tolist()]
+    assert len(live) > 20
+    assert set(live) <= set(own)
+    assert len(live) >= len(own) - 1  # a cough before anybody spoke
 
 
 def test_a_file_is_a_stream(diarizer, tmp_path, write_wav):
