@@ -164,6 +164,26 @@ def test_representatives_are_exact_until_full_and_bounded_after():
     assert same_partition(labels[summary.index()], truth)
 
 
+@pytest.mark.parametrize("part", [8, 10, 1024])
+def test_a_representative_stands_for_its_windows_and_no_others(monkeypatch, part):
+    """Summarised in one part or in several, and summarised again."""
+    monkeypatch.setattr("diarize.clustering.representatives.PART", part)
+    rows, _ = blobs([40, 30, 25], noise=0.8, size=16)
+    rows = rows[np.random.default_rng(0).permutation(len(rows))]
+    summary = Representatives(32)
+    for row in rows[:33]:  # summarised once
+        summary.add(row)
+    index = summary.index()
+    found, weights = summary.arrays()
+    assert 16 <= len(found) <= 19
+    for i in range(len(found)):
+        assert np.allclose(found[i], unit(rows[:33][index == i].sum(0)), atol=1e-6)
+        assert weights[i] == (index == i).sum()
+    for row in rows[33:]:
+        summary.add(row)
+    assert np.array_equal(np.bincount(summary.index()), summary.arrays()[1])
+
+
 def test_centroids_are_weighted_means():
     rows = unit(np.array([[1, 0], [0, 1], [0, 1]], float))
     means = centroids(rows, np.array([0, 0, 1]), np.array([3.0, 1.0, 2.0]))

@@ -378,6 +378,18 @@ def test_a_stream_that_was_saved_goes_on_as_if_nothing_had_been(latency_s):
         assert same_bits(stream.result(), unbroken.result())
 
 
+@pytest.mark.parametrize("latency_s", [0.25, 2.0, None])
+def test_a_stream_that_is_saved_at_every_frame(diarizer, latency_s):
+    """Whatever the moment, nothing is lost: not in the middle of a word, not on its last frame."""
+    samples = conversation(12, turns=4)
+    stream, before = diarizer.stream(latency_s=latency_s), diarizer.stream(latency_s=latency_s)
+    for start in range(0, len(samples), FRAME):
+        stream = diarizer.stream(state=stream.state())
+        assert stream.push(samples[start : start + FRAME]) == before.push(samples[start : start + FRAME])
+    assert stream.finish() == before.finish()
+    assert same_bits(stream.result(), before.result())
+
+
 def test_committed_speakers_are_seeds_that_never_merge():
     rng = np.random.default_rng(0)
     for seed in range(20):
