@@ -47,9 +47,14 @@ class VadConfig:
 class WindowsConfig:
     """What is embedded."""
 
-    length_s: float = option(1.5, "length of a window", low=0.1, high=60)
+    embedding: str = option(
+        "dense",
+        "dense: the network runs over everything once, windows are cut from what it says; exact: over each",
+        choices=("dense", "exact"),
+    )
+    length_s: float = option(1.2, "length of a window", low=0.1, high=60)
     step_s: float = option(
-        0.75, "shift between windows, on a grid fixed by the audio clock", low=0.01, high=60
+        0.4, "shift between windows, on a grid fixed by the audio clock", low=0.01, high=60
     )
     min_length_s: float = option(0.1, "a region with less than this is too short to tell who spoke", low=0.08)
 
@@ -96,10 +101,10 @@ class ClusteringConfig:
         choices=("auto", "spectral", "agglomerative"),
     )
     spectral_min_windows: int = option(
-        10, "auto: recordings with fewer windows are clustered agglomeratively", low=3
+        19, "auto: recordings with fewer windows are clustered agglomeratively", low=3
     )
     keep_fraction: float = option(0.012, "spectral: share of the affinities that a row keeps", low=0, high=1)
-    keep_min: int = option(6, "spectral: but at least this many", low=1)
+    keep_min: int = option(13, "spectral: but at least this many", low=1)
     eigengap_max: int = option(15, "spectral: most speakers to look for, unless asked for more", low=1)
     threshold: float | None = option(
         None,
@@ -107,8 +112,8 @@ class ClusteringConfig:
         low=-1,
         high=1,
     )
-    min_cluster_windows: int = option(3, "smaller clusters join the nearest larger one", low=1)
-    min_cluster_from: int = option(10, "but in recordings with fewer windows every cluster stays", low=3)
+    min_cluster_windows: int = option(6, "smaller clusters join the nearest larger one", low=1)
+    min_cluster_from: int = option(19, "but in recordings with fewer windows every cluster stays", low=3)
     merge_threshold: float = option(0.7, "clusters whose centroids score this are one", low=-1, high=1)
     max_rows: int = option(4096, "more windows than this are first summarised by half as many rows", low=16)
     num_speakers: int | None = option(None, "exactly this many speakers; unset: found out", low=1)
@@ -142,6 +147,16 @@ class Config:
     """All options; `Config()` is the default configuration."""
 
     model: str = option("campplus-zh-en", "a name that `diarize models` lists, or the path of a checkpoint")
+    engine: str = option(
+        "auto",
+        "openvino (CPUs), torch (CUDA, and CPUs for reference), or auto: what this machine runs best",
+        choices=("auto", "openvino", "torch"),
+    )
+    precision: str = option(
+        "auto",
+        "f32, bf16 (openvino only), or auto: bf16 where the CPU has it",
+        choices=("auto", "f32", "bf16"),
+    )
     device: str = option("auto", "auto (CUDA where there is one), cpu, cuda, cuda:1, ...")
     threads: int = option(0, "calls on the network side by side on the CPU; 0: one a core", low=0)
     vad: VadConfig = field(default_factory=VadConfig)

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from diarize import calibration, models, verification
 from diarize.audio import SAMPLE_RATE, AudioFile, File, Source, open_audio, read_audio
 from diarize.config import Bounds, Config
+from diarize.engine import open_engine
 from diarize.enrolment import KnownVoice, enrol
 from diarize.errors import AudioError, ConfigError
 from diarize.result import Diarization, Verdict, Voice
@@ -37,7 +38,7 @@ class Diarizer:
     """The loaded models and the options; threads may share one.
 
     config : a `Config`, the path of a TOML file, or the name of a shipped one ("meeting")
-    model, device, threads : replace those of the configuration
+    model, engine, precision, device, threads : replace those of the configuration
     embedder, vad : networks to use instead of CAM++ and Silero
     on_fetch : called with what is being fetched, the bytes here and all bytes, while weights arrive
 
@@ -49,6 +50,8 @@ class Diarizer:
         config: Config | str | Path | None = None,
         *,
         model: str | Path | None = None,
+        engine: str | None = None,
+        precision: str | None = None,
         device: str | None = None,
         threads: int | None = None,
         embedder: Embedder | None = None,
@@ -57,14 +60,20 @@ class Diarizer:
     ) -> None:
         config = config if isinstance(config, Config) else Config.load(config) if config else Config()
         model = str(model) if isinstance(model, Path) else model
-        given = {"model": model, "device": device, "threads": threads}
+        given: dict[str, Any] = {"model": model, "engine": engine, "precision": precision}
+        given |= {"device": device, "threads": threads}
         given = {name: value for name, value in given.items() if value is not None}
         self.config = Config.from_dict(dataclasses.asdict(config) | given)
         self.vad = vad or SileroVad()
         self.embedder: Embedder = embedder or CAMPPlusEmbedder(
-            models.resolve(self.config.model, progress=on_fetch),
-            device=self.config.device,
-            threads=self.config.threads,
+            open_engine(
+                models.resolve(self.config.model, progress=on_fetch),
+                engine=self.config.engine,
+                device=self.config.device,
+                precision=self.config.precision,
+                threads=self.config.threads,
+                note=None if on_fetch is None else lambda what: on_fetch(what, 0, None),
+            )
         )
 
     @property

@@ -42,6 +42,9 @@ if TYPE_CHECKING:
 BLOCK = 512 * FRAME
 """Samples that pass through the stages at once (16 s): bounds memory, and lets progress be shown."""
 
+NO_MATTER = ("engine", "device", "threads")
+"""Options that a saved stream need not find again: the turns depend on them by rounding at most."""
+
 LONGEST_GAP_S = 24 * 3600
 """A longer gap in the audio is a broken clock."""
 
@@ -122,7 +125,7 @@ class Stream:
         self.resampler.state = state.resampler
         self.vad = Vad(models.vad, state.vad)
         self.settled = Settled(config, models.threshold, options.bounds, state.settled)
-        self.embedding = Embedding(models.embedder, config.windows.length, state.embedding)
+        self.embedding = Embedding(models.embedder, config.windows, state.embedding)
         self.live = self._live(state.live) if state.live else None
         self.num_pending = sum(len(samples) for samples in state.pending)
         self._guess: tuple[int, tuple[Turn, ...]] | None = None
@@ -285,6 +288,7 @@ class Stream:
         """Everything needed to go on elsewhere with ``diarizer.stream(state=...)``: a few MB at most."""
         if self._state.finished:
             raise StreamFinished
+        self.settled.keep(self.embedding.landed())
         return _saving.pack(SavedStream(fingerprint(self.models.config), self.options, self._state))
 
     # How it passes the stages --------------------------------------------------------------------
@@ -313,12 +317,20 @@ class Stream:
             self.embedding.forget(min(horizon, self.live.horizon) if self.live else horizon)
 
     def _embed(self, windows: list[Window], decisions: list[Decision], placed: list[Window]) -> None:
-        """Embed what both sides need, each window once; keep the settled rows, make decisions final."""
+        """Embed what both sides need; keep the settled rows, make decisions final.
+
+        Exact rows are the same for both sides, so each window is embedded once; dense ones are for the
+        settled side, which can wait for them.
+        """
+        shared = self.live is not None and not self.embedding.dense
+        if not shared:
+            region = self.settled.windows.state.region
+            self.settled.keep(self.embedding.push(windows, self.settled.horizon, region))
         if self.live is None:
-            self.settled.keep(self.embedding.push(windows))
             return
-        self._learn(self.live, [*windows, *placed], decisions)
-        self.settled.keep(self.live.rows_of(windows))
+        self._learn(self.live, [*windows, *placed] if shared else placed, decisions)
+        if shared:
+            self.settled.keep(self.live.rows_of(windows))
         for span in self.live.decide(decisions):
             self._state.finals.append(span.start, span.end, span.label)
 
@@ -353,15 +365,14 @@ class Stream:
 
     def _guess_settled(self) -> tuple[Turn, ...]:
         fork = self.settled.fork()
-        fork.keep(self.embedding.would_be())
-        fork.keep(self.embedding.at_once(fork.finish(self._state.num_samples)))
+        fork.keep(self.embedding.would_be(fork.finish(self._state.num_samples)))
         return fork.result(self.duration, self.uri, self.options.known).turns
 
 
 def fingerprint(config: Config) -> str:
     """What a saved stream must find again: every option that the turns depend on."""
     values = dataclasses.asdict(config)
-    return json.dumps({name: value for name, value in values.items() if name not in ("device", "threads")})
+    return json.dumps({name: value for name, value in values.items() if name not in NO_MATTER})
 
 
 def restore(data: bytes, models: Models) -> Stream:

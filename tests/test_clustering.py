@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import importlib
+import subprocess
+import sys
+import tracemalloc
 
 import numpy as np
 import pytest
+import sklearn.cluster
 from scipy.cluster.hierarchy import fcluster, linkage
 
 from diarize.clustering import cluster
 from diarize.clustering.affinity import centroids, relabel, scores
 from diarize.clustering.counting import absorb_small, merge_near, split_to
+from diarize.clustering.graph import DENSE_ROWS, laplacian, strongest
+from diarize.clustering.kmeans import k_means
 from diarize.clustering.linkage import average_linkage
-from diarize.clustering.representatives import Representatives
-from diarize.clustering.spectral import DENSE_ROWS, eigengap, prune, spectral, spectrum
+from diarize.clustering.representatives import Representatives, halved, nearest_rows
+from diarize.clustering.spectral import eigengap, spectral, spectrum
 from diarize.config import Bounds, ClusteringConfig
 from diarize.engine import unit
 from diarize.errors import ConfigError
+
+OPTIONS = {"min_speakers": 1, "max_speakers": 15, "keep_fraction": 0.012, "keep_min": 6}
 
 
 def blobs(sizes, noise=0.4, size=16, seed=0):
@@ -70,17 +78,67 @@ def test_ties_at_the_threshold_merge():
     assert average_linkage(affinity, np.ones(3), np.nextafter(0.5, 1)).tolist() == [0, 1, 2]
 
 
-def test_pruning_is_3d_speakers():
-    rows, _ = blobs([60, 50])
+def speakerlab(rows, keep):
+    """3D-Speaker's Laplacian, restated: whole matrices and a stable sort."""
     affinity = scores(rows)
-    n = len(rows)
-    expected = affinity.copy()
-    for row in expected:
-        row[np.argsort(row, kind="stable")[: min(int((1 - 0.012) * n), n - 6)]] = 0
-    expected = (expected + expected.T) / 2
-    np.fill_diagonal(expected, 0)
-    assert np.array_equal(prune(affinity, 0.012, 6), expected)
-    assert np.count_nonzero(prune(affinity, 0.012, n)) == n * (n - 1)
+    for row in affinity:
+        row[np.argsort(row, kind="stable")[: len(rows) - keep]] = 0
+    affinity = (affinity + affinity.T) / 2
+    np.fill_diagonal(affinity, 0)
+    return np.diag(np.abs(affinity).sum(1)) - affinity
+
+
+@pytest.mark.parametrize("keep", [1, 6, 50, 110])
+@pytest.mark.parametrize("dense_rows", [0, DENSE_ROWS])
+@pytest.mark.parametrize("block", [7, 512])
+def test_the_graph_is_3d_speakers(monkeypatch, keep, dense_rows, block):
+    monkeypatch.setattr("diarize.clustering.graph.DENSE_ROWS", dense_rows)
+    monkeypatch.setattr("diarize.clustering.graph.BLOCK", block)
+    rows, _ = blobs([60, 50])
+    found = laplacian(rows, np.ones(len(rows)), keep)
+    assert isinstance(found, np.ndarray) == (dense_rows > 0)
+    assert np.allclose(found if dense_rows else found.toarray(), speakerlab(rows, keep), atol=1e-5)
+
+
+def test_the_share_that_a_row_keeps_is_3d_speakers(monkeypatch):
+    asked = []
+    monkeypatch.setattr(
+        importlib.import_module("diarize.clustering.spectral"),
+        "laplacian",
+        lambda rows, weights, windows: asked.append(windows) or laplacian(rows, weights, windows),
+    )
+    for n, weight in ((20, 1), (700, 1), (233, 3)):
+        spectral(blobs([n])[0], weights=np.full(n, float(weight)), **OPTIONS)
+    windows = [20, 700, 699]
+    assert asked == [n - min(int((1 - 0.012) * n), n - 6) for n in windows]
+
+
+def test_of_equal_scores_the_later_rows_are_kept():
+    rows = unit(np.array([[1, 0]] * 5 + [[1, 1]] * 4, float))
+    start, end, score = strongest(rows, np.ones(9), 3)
+    kept = [set(end[start == row].tolist()) for row in range(9)]
+    assert kept == [{2, 3, 4}] * 5 + [{6, 7, 8}] * 4
+    assert np.allclose(score, 1)
+
+
+def test_a_row_keeps_windows_not_rows():
+    rows = unit(np.array([[1, 0.0], [1, 0.1], [1, 0.2], [1, 0.3], [1, 0.4]]))
+    start, end, _ = strongest(rows, np.array([2.0, 5.0, 1.0, 1.0, 9.0]), 4)
+    kept = [sorted(end[start == row].tolist()) for row in range(5)]
+    assert kept == [[0, 1], [1], [1, 2, 3], [3, 4], [4]]
+    start, end, _ = strongest(rows, np.array([2.0, 5.0, 1.0, 1.0, 9.0]), 2)
+    assert sorted(end[start == 0].tolist()) == [0]  # it has its two
+
+
+def test_no_matrix_of_all_pairs_is_made():
+    rows, _ = blobs([1500, 1500], size=32)
+    spectral(rows[:1000], weights=np.ones(1000), **OPTIONS)  # imports
+    tracemalloc.start()
+    spectral(rows, weights=np.ones(3000), **OPTIONS)
+    nearest_rows(rows)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 3000 * 3000 * 4
 
 
 def test_eigengap_within_bounds():
@@ -92,18 +150,90 @@ def test_eigengap_within_bounds():
     assert eigengap(values[:1], 1, 15) == 1
 
 
-def test_the_sparse_solver_agrees_with_the_dense_one():
-    rows, _ = blobs([700, 500, DENSE_ROWS - 1250], noise=0.8)
-    assert len(rows) < DENSE_ROWS
-    graph = prune(scores(rows), 0.012, 6)
-    dense, _ = spectrum(graph, 10)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(importlib.import_module("diarize.clustering.spectral"), "DENSE_ROWS", 0)
-        sparse, vectors = spectrum(graph, 10)
-        again, same = spectrum(graph, 10)
+def never_dense(monkeypatch):
+    for module in ("graph", "spectral"):
+        monkeypatch.setattr(importlib.import_module(f"diarize.clustering.{module}"), "DENSE_ROWS", 0)
+
+
+def test_the_sparse_solver_agrees_with_the_dense_one(monkeypatch):
+    rows, _ = blobs([300, 200, 100], noise=0.8)
+    weights = np.random.default_rng(0).integers(1, 9, len(rows)).astype(float)
+    dense, _ = spectrum(laplacian(rows, weights, 30), 10)
+    never_dense(monkeypatch)
+    sparse, vectors = spectrum(laplacian(rows, weights, 30), 10)
+    again, same = spectrum(laplacian(rows, weights, 30), 10)
     assert np.allclose(dense, sparse, atol=1e-6)
     assert np.array_equal(sparse, again)
     assert np.array_equal(vectors, same)
+
+
+def test_the_sparse_solver_overlooks_none_of_many_equal_eigenvalues(monkeypatch):
+    """Groups that nothing joins have an eigenvalue of zero each."""
+    never_dense(monkeypatch)
+    truth = np.random.default_rng(0).permutation(np.arange(720) // 60)
+    apart = np.zeros((720, 12, 8))
+    apart[np.arange(720), truth] = 1 + blobs([720], size=8)[0]
+    rows = unit(apart.reshape(720, -1))
+    values, vectors = spectrum(laplacian(rows, np.ones(720), 13), 16)
+    assert np.abs(values[:12]).max() < 1e-9
+    assert values[12] > 0.1
+    assert np.allclose(vectors.T @ vectors, np.eye(16), atol=1e-9)
+    assert same_partition(spectral(rows, weights=np.ones(720), **{**OPTIONS, "keep_min": 13}), truth)
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("keep", [12, 1000])
+def test_in_the_graph_too_a_weight_is_that_many_equal_rows(seed, keep):
+    rng = np.random.default_rng(seed)
+    rows, _ = blobs([16, 15, 14], noise=1.0, seed=seed)
+    weights = np.full(len(rows), 3) if keep == 12 else rng.integers(1, 6, len(rows))
+    many = np.repeat(np.arange(len(rows)), weights)
+    few, vectors = spectrum(laplacian(rows, weights.astype(float), keep), 5)
+    all_of, repeated = spectrum(laplacian(rows[many], np.ones(len(many)), keep), 5)
+    assert np.allclose(few, all_of, atol=1e-5)
+    vectors = (vectors / np.sqrt(weights)[:, None])[many]
+    assert np.allclose(np.linalg.svd(vectors.T @ repeated)[1], 1, atol=1e-3)  # they span the same
+    options = {**OPTIONS, "keep_min": keep}
+    labels = spectral(rows, weights=weights.astype(float), **options)
+    assert same_partition(labels[many], spectral(rows[many], weights=np.ones(len(many)), **options))
+
+
+def inertia(points, labels, weights):
+    means = [np.average(points[labels == k], axis=0, weights=weights[labels == k]) for k in np.unique(labels)]
+    return sum(
+        (weights[labels == k] * ((points[labels == k] - mean) ** 2).sum(1)).sum()
+        for k, mean in zip(np.unique(labels), means, strict=True)
+    )
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("count", [2, 4, 9])
+def test_k_means_is_as_good_as_scikit_learns(seed, count):
+    rng = np.random.default_rng(seed)
+    points = rng.normal(size=(9, 4))[rng.integers(0, 9, 300)] + 0.3 * rng.normal(size=(300, 4))
+    weights = rng.integers(1, 9, 300).astype(float)
+    labels = k_means(points, count, weights)
+    _, theirs, _ = sklearn.cluster.k_means(points, count, sample_weight=weights, random_state=0, n_init=10)
+    assert len(set(labels.tolist())) == count
+    assert inertia(points, labels, weights) <= 1.002 * inertia(points, theirs, weights)
+    assert np.array_equal(k_means(points, count, weights), labels)
+
+
+def test_k_means_of_fewer_points_than_asked_for():
+    points = np.repeat(np.eye(3), 5, axis=0)
+    assert same_partition(k_means(points, 6, np.ones(15)), np.arange(15) // 5)
+    assert len(set(k_means(np.ones((8, 2)), 3, np.ones(8)).tolist())) == 1
+
+
+def test_a_short_recording_is_clustered_without_heavy_imports():
+    code = (
+        "import sys, numpy as np; from diarize.clustering import cluster; "
+        "from diarize.config import ClusteringConfig; rows = np.float32(np.eye(3)[np.arange(300) % 3]); "
+        "assert len(set(cluster(rows, np.ones(300), ClusteringConfig(), .5).tolist())) == 3; "
+        "sys.exit(str({'scipy', 'sklearn'} & set(sys.modules) or ''))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stderr.strip() == ""
 
 
 @pytest.mark.parametrize("sizes", [[40], [30, 30], [50, 20, 12], [20, 20, 20, 20, 20]])
@@ -116,9 +246,8 @@ def test_clear_speakers_are_found(sizes, method):
 
 def test_spectral_is_seeded():
     rows, _ = blobs([30, 30, 30], noise=1.5)
-    options = {"min_speakers": 1, "max_speakers": 15, "keep_fraction": 0.012, "keep_min": 6}
-    first = spectral(scores(rows), **options)
-    assert all(np.array_equal(spectral(scores(rows), **options), first) for _ in range(5))
+    first = spectral(rows, weights=np.ones(90), **OPTIONS)
+    assert all(np.array_equal(spectral(rows, weights=np.ones(90), **OPTIONS), first) for _ in range(5))
 
 
 def test_small_clusters_join_the_nearest_large_one():
@@ -164,10 +293,10 @@ def test_representatives_are_exact_until_full_and_bounded_after():
     assert same_partition(labels[summary.index()], truth)
 
 
-@pytest.mark.parametrize("part", [8, 10, 1024])
-def test_a_representative_stands_for_its_windows_and_no_others(monkeypatch, part):
-    """Summarised in one part or in several, and summarised again."""
-    monkeypatch.setattr("diarize.clustering.representatives.PART", part)
+@pytest.mark.parametrize("block", [7, 16, 512])
+def test_a_representative_stands_for_its_windows_and_no_others(monkeypatch, block):
+    """Scored in one block or in several, and summarised again."""
+    monkeypatch.setattr("diarize.clustering.representatives.BLOCK", block)
     rows, _ = blobs([40, 30, 25], noise=0.8, size=16)
     rows = rows[np.random.default_rng(0).permutation(len(rows))]
     summary = Representatives(32)
@@ -175,13 +304,55 @@ def test_a_representative_stands_for_its_windows_and_no_others(monkeypatch, part
         summary.add(row)
     index = summary.index()
     found, weights = summary.arrays()
-    assert 16 <= len(found) <= 19
+    assert len(found) == 17
     for i in range(len(found)):
         assert np.allclose(found[i], unit(rows[:33][index == i].sum(0)), atol=1e-6)
         assert weights[i] == (index == i).sum()
     for row in rows[33:]:
         summary.add(row)
     assert np.array_equal(np.bincount(summary.index()), summary.arrays()[1])
+
+
+@pytest.mark.parametrize("block", [7, 512])
+@pytest.mark.parametrize("n", [2, 3, 64, 101])
+def test_half_as_many_groups_of_what_is_nearest(monkeypatch, n, block):
+    monkeypatch.setattr("diarize.clustering.representatives.BLOCK", block)
+    rows = unit(np.random.default_rng(n).normal(size=(n, 6)))
+    matrix = scores(rows)
+    np.fill_diagonal(matrix, -np.inf)
+    nearest, score = nearest_rows(rows)
+    assert np.array_equal(nearest, matrix.argmax(1))
+    assert np.allclose(score, matrix.max(1), atol=1e-6)
+    labels = halved(rows)
+    assert list(dict.fromkeys(labels.tolist())) == list(range(-(-n // 2)))
+    joined = labels[nearest] == labels
+    assert score[joined].min() >= score[~joined].max(initial=-1)  # the surest ones
+    alone = np.bincount(labels)[labels] == 1
+    assert not (alone & joined).any()
+
+
+def test_duplicates_are_halved_too_and_what_is_rare_stays():
+    assert np.bincount(halved(np.ones((9, 4), np.float32) / 2)).tolist() == [5, 1, 1, 1, 1]
+    common, _ = blobs([40], noise=0.2)
+    rare = unit(np.random.default_rng(9).normal(size=(4, 16)))
+    labels = halved(np.concatenate([common[:20], rare, common[20:]]))
+    assert (np.bincount(labels)[labels[20:24]] == 1).all()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_summaries_do_not_change_who_speaks(seed):
+    """Rows that stand for a thousand windows, of who speaks most, beside rows that stand for one."""
+    rng = np.random.default_rng(seed)
+    means = unit(rng.normal(size=(4, 64)))
+    truth = np.repeat(rng.choice(4, 300, p=[0.6, 0.2, 0.1, 0.1]), 10)
+    rows = unit(means[truth] + 0.6 * rng.normal(size=(3000, 64)) / 8)
+    summary = Representatives(128)
+    for row in rows:
+        summary.add(row)
+    few, weights = summary.arrays()
+    assert weights.max() > 1000
+    config = ClusteringConfig(keep_min=13, min_cluster_windows=6, min_cluster_from=19)
+    assert same_partition(cluster(few, weights, config, 0.5)[summary.index()], truth)
 
 
 def test_centroids_are_weighted_means():

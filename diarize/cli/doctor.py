@@ -20,6 +20,7 @@ PACKAGES = (
     "torchaudio",
     "silero-vad",
     "onnxruntime",
+    "openvino",
     "av",
     "pyannote.core",
 )
@@ -31,7 +32,7 @@ def doctor() -> None:
 
     Exits with 1 if something needed is missing.
     """
-    from diarize.engine import available_cores
+    from diarize.engine.machine import available_cores
 
     missing = []
     show("diarize", __version__)
@@ -66,6 +67,7 @@ def doctor() -> None:
 
 def engine() -> list[str]:
     """Show what computes the networks; what is missing for it."""
+    from diarize.engine import choose
     from diarize.stages.vad import silero_path
 
     missing = []
@@ -73,7 +75,8 @@ def engine() -> list[str]:
         import torch
 
         cuda = torch.cuda.get_device_name() if torch.cuda.is_available() else "no CUDA device"
-        show("engine", f"PyTorch, precision f32, {cuda}")
+        show("PyTorch's device", cuda)
+        show("engine", "{} on {}, precision {}".format(*choose()))
     except ImportError as error:
         missing.append(f"PyTorch does not load ({error}); run: pip install torch torchaudio")
     try:

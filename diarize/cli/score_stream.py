@@ -187,12 +187,12 @@ def duration_of(recording: Recording) -> float | None:
 
 def legend_of(diarizer: Diarizer, quick: bool) -> list[str]:
     """What the numbers mean, and what they were made with."""
-    from diarize.engine import available_cores, find_device
+    from diarize.engine.machine import available_cores
     from diarize.streaming_score import EVERY_S, PUSH_S
 
-    hardware = (
-        f"{available_cores()} cores ({platform.machine()}), device {find_device(diarizer.config.device)}"
-    )
+    hardware = f"{available_cores()} cores ({platform.machine()})"
+    if (engine := getattr(diarizer.embedder, "engine", None)) is not None:
+        hardware += f", {engine.name} on {engine.device} in {engine.precision}"
     time = (
         "RTF, push ms: not measured, the latencies ran side by side (--quick).",
         f"RTF: seconds in push and finish for a second of audio, on {hardware}; push ms: the longest push.",

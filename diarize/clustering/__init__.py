@@ -39,14 +39,14 @@ def cluster(
     if n < 2:
         return np.zeros(n, np.int64)
     bounds = (bounds or Bounds()).within(n)
-    affinity = scores(rows)
     if n == 2:
         return average_linkage(
-            affinity, weights, threshold, min_clusters=bounds.low, max_clusters=bounds.high
+            scores(rows), weights, threshold, min_clusters=bounds.low, max_clusters=bounds.high
         )
     if config.method == "spectral" or (config.method == "auto" and n >= config.spectral_min_windows):
         labels = spectral(
-            affinity,
+            rows,
+            weights=weights,
             min_speakers=bounds.low,
             max_speakers=bounds.high or max(config.eigengap_max, bounds.low),
             keep_fraction=config.keep_fraction,
@@ -54,10 +54,12 @@ def cluster(
         )
     else:
         labels = average_linkage(
-            affinity, weights, threshold, min_clusters=bounds.low, max_clusters=bounds.high
+            scores(rows), weights, threshold, min_clusters=bounds.low, max_clusters=bounds.high
         )
     labels = relabel(labels)
     if weights.sum() >= config.min_cluster_from:
         labels = absorb_small(labels, rows, weights, config.min_cluster_windows, bounds.low)
     labels = merge_near(labels, rows, weights, config.merge_threshold, bounds)
-    return split_to(labels, affinity, weights, bounds.low)
+    if int(labels.max()) + 1 < bounds.low:
+        labels = split_to(labels, scores(rows), weights, bounds.low)
+    return labels

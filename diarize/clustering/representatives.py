@@ -1,12 +1,11 @@
 """A bounded summary of any number of rows: weighted representatives.
 
-Clustering needs every pair of rows, so their number must not grow with the recording. Once
-`max_rows` rows are held, average linkage brings them down to half as many, each with the number of
-windows it stands for; neighbours in time are mostly one voice, so that is done in parts of `PART`
-rows, which costs a third of the time and little memory. A window keeps the number that its row had
-when it came; each summary leaves behind where every row went, so no window is touched again before
-somebody asks (`index`). That happens at the same window whatever was pushed how, so a stream and a
-file compress alike (laws 2 and 10).
+Clustering compares every pair of rows, so their number must not grow with the recording. Once `max_rows`
+rows are held they are brought down to half as many, each with the number of windows it stands for: rows
+join their nearest, the surest first, so what is alike melts together and what is rare stays as it is. A
+window keeps the number that its row had when it came; each summary leaves behind where every row went,
+so no window is touched again before somebody asks (`index`). That happens at the same window whatever
+was pushed how, so a stream and a file compress alike (laws 2 and 10).
 """
 
 from __future__ import annotations
@@ -17,11 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diarize._table import Table
-from diarize.clustering.affinity import centroids, scores
-from diarize.clustering.linkage import average_linkage
+from diarize.clustering.affinity import centroids, relabel
 
-PART = 1024
-"""Rows that are summarised together."""
+BLOCK = 512
+"""Rows whose scores with all others are held at once."""
 
 
 @dataclass
@@ -51,7 +49,7 @@ class Representatives:
         """The representative of every window that was added, (n,)."""
         numbers = self.numbers.array()[:, 0]
         found = numbers.copy()
-        whole = np.arange(self.max_rows)
+        whole = np.arange(len(self.rows))
         ends = [*self.moved_at, len(numbers)]
         for k in range(len(self.moves) - 1, -1, -1):
             whole = whole[self.moves[k]]  # where the rows of before the k-th summary are now
@@ -61,14 +59,44 @@ class Representatives:
 
     def _compress(self) -> None:
         rows, weights = self.arrays()
-        labels, count = np.zeros(len(rows), np.int64), 0
-        for part in np.array_split(np.arange(len(rows)), -(-len(rows) // PART)):
-            half = average_linkage(
-                scores(rows[part]), weights[part], -np.inf, min_clusters=-(-len(part) // 2)
-            )
-            labels[part] = count + half
-            count += int(half.max()) + 1
+        labels = halved(rows)
         self.rows = list(centroids(rows, labels, weights))
         self.weights = np.bincount(labels, weights).tolist()
         self.moves.append(labels.astype(np.int32))
         self.moved_at.append(len(self.numbers))
+
+
+def halved(rows: NDArray[np.float32]) -> NDArray[np.int64]:
+    """Labels (n,) of half as many groups of unit rows (n, E), made by joining rows with their nearest.
+
+    The highest scores join first, of equal ones what comes first in the recording. There are enough of
+    them: were all rows joined with their nearest, no group would have fewer than two.
+    """
+    nearest, score = nearest_rows(rows)
+    first = list(range(len(rows)))  # a row's way to the first row of its group
+
+    def group(row: int) -> int:
+        while first[row] != row:
+            first[row] = row = first[first[row]]
+        return row
+
+    joins = len(rows) // 2
+    for row in np.argsort(-score, kind="stable").tolist():
+        if not joins:
+            break
+        a, b = sorted((group(row), group(int(nearest[row]))))
+        joins -= a != b
+        first[b] = a
+    return relabel(np.array([group(row) for row in range(len(rows))]))
+
+
+def nearest_rows(rows: NDArray[np.float32]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """For each of n >= 2 rows the other row that scores highest with it, (n,), and the score, (n,)."""
+    nearest, score = np.empty(len(rows), np.int64), np.empty(len(rows), np.float32)
+    for begin in range(0, len(rows), BLOCK):
+        part = np.arange(begin, min(begin + BLOCK, len(rows)))
+        scores = rows[part] @ rows.T
+        scores[part - begin, part] = -np.inf
+        nearest[part] = scores.argmax(1)
+        score[part] = scores[part - begin, nearest[part]]
+    return nearest, score

@@ -12,10 +12,20 @@ Data flow, for a batch of B feature matrices of T frames (10 ms) and F mel bins:
                -> dense                     (B, E)         not normalised
 
 Attribute names are those of the checkpoints, so `load_state_dict(strict=True)` checks every tensor.
+
+**Dense.** Windows overlap, so embedding each by itself computes every frame several times over. All of
+the network up to the statistics is convolutions but for the context masks, whose means run over the
+whole input; `CAMPPlus.dense` replaces them by a centred moving average of a second, and what is left
+can be run once over any length (`frames`), then pooled over as many windows as wanted (`embed`). That
+is sound because a mask only asks what the surroundings sound like: over a window of 1.5 s its mean and
+its segment's mean are one and the same number, the mean over that much speech, and a moving average is
+its counterpart for a frame. It is not the same function, so rows of the two kinds differ (cosine about
+.9 on windows), and how well they tell voices apart was measured (docs/decisions/0005).
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -28,6 +38,12 @@ from diarize.errors import ModelError
 
 SEGMENT_FRAMES = 100
 """Length of the context mask's local average, in strided frames (2 s)."""
+
+CONTEXT_FRAMES = 51
+"""Length of the moving average that stands for both means where the network runs densely (1 s)."""
+
+Context = Callable[[Tensor], Tensor]
+"""What surrounds each frame: (B, C, T) to (B, C, T), or to (B, C, 1) where it is one for all."""
 
 
 @dataclass(frozen=True)
@@ -124,37 +140,57 @@ class TDNN(nn.Module):
 
 
 class ContextMask(nn.Module):
-    """Context-aware masking: a local convolution gated by the utterance's and the segment's mean."""
+    """Context-aware masking: a local convolution gated by what surrounds it."""
 
-    def __init__(self, in_channels: int, out_channels: int, dilation: int) -> None:
+    def __init__(self, in_channels: int, out_channels: int, dilation: int, context: Context) -> None:
         super().__init__()
         self.linear_local = nn.Conv1d(
             in_channels, out_channels, 3, padding=dilation, dilation=dilation, bias=False
         )
         self.linear1 = nn.Conv1d(in_channels, in_channels // 2, 1)
         self.linear2 = nn.Conv1d(in_channels // 2, out_channels, 1)
+        self.context = context
 
     def forward(self, x: Tensor) -> Tensor:  # (B, C, T) -> (B, C', T)
-        context = x.mean(-1, keepdim=True) + segment_means(x)
-        mask = torch.sigmoid(self.linear2(F.relu(self.linear1(context))))
+        mask = torch.sigmoid(self.linear2(F.relu(self.linear1(self.context(x)))))
         return cast(Tensor, self.linear_local(x) * mask)
 
 
+def utterance_context(x: Tensor) -> Tensor:
+    """The mean over time plus the mean of each 100-frame segment, of which the last may be shorter."""
+    mean = x.mean(-1, keepdim=True)
+    if x.shape[-1] <= SEGMENT_FRAMES:
+        return 2 * mean
+    return mean + segment_means(x)
+
+
 def segment_means(x: Tensor) -> Tensor:
-    """Replace each frame by the mean of its 100-frame segment; the last segment may be shorter."""
-    means = F.avg_pool1d(x, SEGMENT_FRAMES, stride=SEGMENT_FRAMES, ceil_mode=True)
-    return means.repeat_interleave(SEGMENT_FRAMES, dim=-1)[..., : x.shape[-1]]
+    """Replace each frame by the mean of its 100-frame segment; the last segment may be shorter.
+
+    Written so that a graph traced from it holds for any length.
+    """
+    missing = (0, SEGMENT_FRAMES - 1)
+    sums = F.avg_pool1d(F.pad(x, missing), SEGMENT_FRAMES)
+    shares = F.avg_pool1d(F.pad(torch.ones_like(x[:1, :1]), missing), SEGMENT_FRAMES)
+    means = (sums / shares).unsqueeze(-1).expand(-1, -1, -1, SEGMENT_FRAMES)
+    return means.flatten(2)[..., : x.shape[-1]]
+
+
+def moving_context(x: Tensor) -> Tensor:
+    """Twice the mean of the second around each frame, of the frames that are there."""
+    around = CONTEXT_FRAMES // 2
+    return 2 * F.avg_pool1d(x, CONTEXT_FRAMES, stride=1, padding=around, count_include_pad=False)
 
 
 class DenseLayer(nn.Module):
     """Bottleneck, then the context-masked convolution that grows the block by a few channels."""
 
-    def __init__(self, in_channels: int, shape: CAMPPlusShape, dilation: int) -> None:
+    def __init__(self, in_channels: int, shape: CAMPPlusShape, dilation: int, context: Context) -> None:
         super().__init__()
         self.nonlinear1 = norm_relu(in_channels)
         self.linear1 = nn.Conv1d(in_channels, shape.bottleneck, 1, bias=False)
         self.nonlinear2 = norm_relu(shape.bottleneck)
-        self.cam_layer = ContextMask(shape.bottleneck, shape.growth, dilation)
+        self.cam_layer = ContextMask(shape.bottleneck, shape.growth, dilation, context)
 
     def forward(self, x: Tensor) -> Tensor:  # (B, C, T) -> (B, growth, T)
         return cast(Tensor, self.cam_layer(self.nonlinear2(self.linear1(self.nonlinear1(x)))))
@@ -163,10 +199,12 @@ class DenseLayer(nn.Module):
 class Block(nn.Module):
     """Densely connected layers: each one reads everything before it."""
 
-    def __init__(self, layers: int, in_channels: int, shape: CAMPPlusShape, dilation: int) -> None:
+    def __init__(
+        self, layers: int, in_channels: int, shape: CAMPPlusShape, dilation: int, context: Context
+    ) -> None:
         super().__init__()
         for i in range(layers):
-            layer = DenseLayer(in_channels + i * shape.growth, shape, dilation)
+            layer = DenseLayer(in_channels + i * shape.growth, shape, dilation, context)
             self.add_module(f"tdnnd{i + 1}", layer)
 
     def forward(self, x: Tensor) -> Tensor:  # (B, C, T) -> (B, C + layers * growth, T)
@@ -203,7 +241,7 @@ class Dense(nn.Module):
 class CAMPPlus(nn.Module):
     """The network: ``(B, T, F)`` log-mel features, mean over time removed, to ``(B, E)``."""
 
-    def __init__(self, shape: CAMPPlusShape | None = None) -> None:
+    def __init__(self, shape: CAMPPlusShape | None = None, context: Context = utterance_context) -> None:
         super().__init__()
         self.shape = shape = shape or CAMPPlusShape()
         self.head = Head(shape.head_channels)
@@ -213,16 +251,36 @@ class CAMPPlus(nn.Module):
         )
         channels = shape.init_channels
         for i, (layers, dilation) in enumerate(zip(shape.layers, shape.dilations, strict=True), start=1):
-            self.xvector.add_module(f"block{i}", Block(layers, channels, shape, dilation))
+            self.xvector.add_module(f"block{i}", Block(layers, channels, shape, dilation, context))
             channels += layers * shape.growth
             self.xvector.add_module(f"transit{i}", Transit(channels))
             channels //= 2
         self.xvector.add_module("out_nonlinear", norm_relu(channels))
         self.xvector.add_module("stats", StatisticsPooling())
-        self.xvector.add_module("dense", Dense(2 * channels, shape.embedding_size))
+        self.num_statistics = 2 * channels
+        self.xvector.add_module("dense", Dense(self.num_statistics, shape.embedding_size))
 
     def forward(self, features: Tensor) -> Tensor:  # (B, T, F) -> (B, E)
         return cast(Tensor, self.xvector(self.head(features.transpose(1, 2))))
+
+    def frames(self, features: Tensor) -> Tensor:  # (B, T, F) -> (B, C, T / 2)
+        """What the statistics are taken of: 512 channels, a frame every 20 ms."""
+        x = self.head(features.transpose(1, 2))
+        for name, module in self.xvector.named_children():
+            if name == "stats":
+                break
+            x = module(x)
+        return cast(Tensor, x)
+
+    def embed(self, statistics: Tensor) -> Tensor:  # (B, 2 C) -> (B, E)
+        """The embedding of a mean and a standard deviation over frames."""
+        return cast(Tensor, self.xvector.get_submodule("dense")(statistics))
+
+    def dense(self) -> CAMPPlus:
+        """The same weights with moving context: a network whose `frames` may run over any length."""
+        network = CAMPPlus(self.shape, moving_context)
+        network.load_state_dict(self.state_dict(), assign=True)
+        return network.eval().requires_grad_(False)
 
     @classmethod
     def load(cls, path: str | Path) -> CAMPPlus:

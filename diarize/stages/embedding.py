@@ -1,27 +1,55 @@
-"""Windows to embeddings: each window's own samples, through the filterbank and the network.
+"""Windows to embeddings, in either of two ways (`windows.embedding`).
 
-A window shorter than the standard length is repeated until it fills it, so that the network sees
-one length; its statistics then never hold padding. What a row is depends on its window alone
-(law 6), so rows are computed a few calls at a time, whenever enough windows wait.
+**Exact**: each window's own samples through the whole network. A shorter window is repeated until it fills
+the standard length, so that the network sees one length and its statistics hold no padding.
+
+**Dense**: the network runs once over a *tile* of the audio clock, and windows are pooled from its frames
+(`diarize.networks.campplus` says why that is sound). Tile k is about the windows whose middle lies in
+``[k TILE, (k + 1) TILE)`` and holds `MARGIN` more than half a window of audio on both sides, less only
+where the recording begins or ends. A window that is alone in its region is embedded exactly: two short
+segments are then two rows of verification (law 3).
+
+Either way a row depends on the samples and on its window alone (law 6), never on what was pushed when:
+a tile is computed when all of it was heard and no window of it can come any more.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import copy
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, field
-from pathlib import Path
+from itertools import groupby
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from diarize.engine import TorchEngine, one_thread, unit
+from diarize.audio import SAMPLE_RATE
+from diarize.config import WindowsConfig
+from diarize.engine import Engine, unit
 from diarize.errors import DiarizeError, StreamFinished
-from diarize.features import log_mel
+from diarize.features import FRAME_LENGTH, FRAME_SHIFT, log_mel, log_mel_moving
 from diarize.stages.items import Window
 
+TILE = 10 * SAMPLE_RATE
+"""Samples a tile is about: longer ones gain little time and wait longer."""
+
+MARGIN = 2 * SAMPLE_RATE // 5
+"""Samples beyond the windows of a tile that the network sees too."""
+
+STRIDE = 2 * FRAME_SHIFT
+"""Samples between the network's frames."""
+
 WAITING = 32
-"""Windows that are embedded together: enough to keep every core busy."""
+"""Windows that are embedded exactly at a time: enough to keep every core busy."""
+
+UNDER_WAY = 8
+"""Tiles that may be under way before the caller waits: they hold 12 s of audio each."""
+
+Row = NDArray[np.float32]
+Samples = tuple[int, int]
 
 
 class Embedder(Protocol):
@@ -30,100 +58,229 @@ class Embedder(Protocol):
     embedding_size: int
 
     def __call__(self, pieces: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
-        """Embed n pieces of samples; returns (n, E) float32, unit norm."""
+        """Embed n pieces of samples, exactly; returns (n, E) float32, unit norm."""
+        ...
+
+
+class DenseEmbedder(Embedder, Protocol):
+    """An embedder that can do many windows of one piece of audio at once."""
+
+    def tile(self, samples: NDArray[np.float32], spans: Sequence[Samples]) -> Future[NDArray[np.float32]]:
+        """Rows (n, E) of n spans of a tile, start and end in it; computed beside the caller.
+
+        A row must depend on the tile and on its own span only.
+        """
         ...
 
 
 class CAMPPlusEmbedder:
-    """CAM++ on an engine; one serves any number of streams and threads.
+    """CAM++ on an engine; one serves any number of streams and threads."""
 
-    path : checkpoint file
-    device, threads : see `diarize.engine.TorchEngine`
-    """
-
-    def __init__(self, path: str | Path, *, device: str = "auto", threads: int = 0) -> None:
-        self.engine = TorchEngine(path, device=device, threads=threads)
-        self.embedding_size = self.engine.embedding_size
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self.embedding_size = engine.embedding_size
 
     def __call__(self, pieces: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
         """Embed n pieces of samples at 16 kHz; returns (n, E) float32, unit norm."""
-        bins = self.engine.feature_bins
-        with one_thread():
-            features = [log_mel(piece, bins) for piece in pieces]
-        return unit(self.engine(features))
+        return unit(self.engine.embed([log_mel(piece, self.engine.feature_bins) for piece in pieces]))
+
+    def tile(self, samples: NDArray[np.float32], spans: Sequence[Samples]) -> Future[NDArray[np.float32]]:
+        """Rows (n, E) of n spans of a tile; computed on one of the engine's threads."""
+        return self.engine.submit(self._tile, samples, spans)
+
+    def _tile(self, samples: NDArray[np.float32], spans: Sequence[Samples]) -> NDArray[np.float32]:
+        frames = self.engine.frames(log_mel_moving(samples, self.engine.feature_bins))
+        return unit(self.engine.project(np.stack([pooled(frames, *span) for span in spans])))
+
+
+def pooled(frames: NDArray[np.float32], start: int, end: int) -> NDArray[np.float32]:
+    """Mean and standard deviation (2 C,) of the frames (C, T') that lie inside a span of samples."""
+    inside = frames[:, -(-start // STRIDE) : (end - FRAME_LENGTH) // STRIDE + 1]
+    return np.concatenate([inside.mean(1), inside.std(1, ddof=1)])
 
 
 @dataclass
 class EmbeddingState:
-    """The samples that a window may still ask for, and the windows that wait."""
+    """The samples that may still be asked for, ``[start, end)``, and the windows that wait.
 
-    samples: NDArray[np.float32] = field(default_factory=lambda: np.zeros(0, np.float32))
+    pieces : the samples, as they came or joined
+    region : of the newest window
+    firsts : for each window that waits, whether it is the first of its region
+    """
+
+    pieces: list[NDArray[np.float32]] = field(default_factory=list)
     start: int = 0
-    waiting: list[tuple[Window, NDArray[np.float32]]] = field(default_factory=list)
+    end: int = 0
+    waiting: list[Window] = field(default_factory=list)
+    firsts: list[bool] = field(default_factory=list)
+    region: int | None = None
     finished: bool = False
 
 
 class Embedding:
-    """The stage: windows in, ``(window, row)`` out, in the same order.
+    """The stage: windows in, ``(window, row)`` out, in the same order."""
 
-    length : samples to which shorter windows are repeated
-    """
-
-    def __init__(self, embedder: Embedder, length: int, state: EmbeddingState | None = None) -> None:
+    def __init__(
+        self, embedder: Embedder, config: WindowsConfig, state: EmbeddingState | None = None
+    ) -> None:
         self.embedder = embedder
-        self.length = length
+        self.length = config.length
+        self.around = -(-(self.length // 2 + MARGIN) // STRIDE) * STRIDE
+        self.tile = getattr(embedder, "tile", None) if config.embedding == "dense" else None
         self.state = state or EmbeddingState()
+        self.under_way: deque[tuple[list[Window], Future[NDArray[np.float32]]]] = deque()
+
+    @property
+    def dense(self) -> bool:
+        """Whether rows that can wait are computed densely."""
+        return self.tile is not None
 
     def hear(self, samples: NDArray[np.float32]) -> None:
         """Take the next samples, before the windows that lie in them."""
-        self.state.samples = np.concatenate([self.state.samples, samples])
+        self.state.pieces.append(samples)
+        self.state.end += len(samples)
 
     def forget(self, horizon: int) -> None:
-        """Drop the samples before `horizon`: no window will ask for them."""
+        """Drop the samples that no window needs which waits, or will start at `horizon` or later."""
         state = self.state
-        if (past := horizon - state.start) > 0:
-            state.samples = state.samples[past:].copy()
+        needed = horizon
+        if state.waiting:
+            needed = min(needed, state.waiting[0].start)
+        if self.dense:
+            needed = min(needed, needed // TILE * TILE - self.around)
+        if (past := needed - state.start) > 0:
+            state.pieces = [self._joined()[past:].copy()]
             state.start += past
 
-    def push(self, windows: Sequence[Window]) -> list[tuple[Window, NDArray[np.float32]]]:
-        """Windows within the samples heard and not forgotten; returns the rows that are ready."""
-        state = self.state
-        if state.finished:
+    def push(self, windows: Sequence[Window], horizon: int, region: int | None) -> list[tuple[Window, Row]]:
+        """Windows within the samples heard and not forgotten; returns the rows that are ready.
+
+        horizon : no window to come starts before this sample
+        region : the open region, if there is one; it may have more windows
+        """
+        if self.state.finished:
             raise StreamFinished("this embedding stage")
-        state.waiting += [(window, self._samples(window)) for window in windows]
-        return self._embed() if len(state.waiting) >= WAITING else []
+        self._wait(windows)
+        if self.dense:
+            self._launch(horizon, region)
+        elif len(self.state.waiting) >= WAITING:
+            return self._exact(self._taken(len(self.state.waiting)))
+        return self._landed(UNDER_WAY)
 
-    def at_once(self, windows: Sequence[Window]) -> list[tuple[Window, NDArray[np.float32]]]:
-        """The rows of windows that cannot wait; those that wait are left alone."""
-        return self._rows([(window, self._samples(window)) for window in windows])
+    def at_once(self, windows: Sequence[Window]) -> list[tuple[Window, Row]]:
+        """The exact rows of windows that cannot wait; those that wait are left alone."""
+        return self._exact(windows)
 
-    def would_be(self) -> list[tuple[Window, NDArray[np.float32]]]:
-        """The rows of the windows that wait, which go on waiting."""
-        return self._rows(self.state.waiting)
+    def would_be(self, windows: Sequence[Window]) -> list[tuple[Window, Row]]:
+        """The rows of all windows that wait, and of these, if no sample were to come; they go on waiting."""
+        other = copy.copy(self)
+        other.state = copy.copy(self.state)
+        other.state.waiting, other.state.firsts = [*self.state.waiting], [*self.state.firsts]
+        other.under_way = self.under_way.copy()
+        return other.finish(windows)
 
-    def finish(self) -> list[tuple[Window, NDArray[np.float32]]]:
-        """The rows of the windows that still wait."""
+    def landed(self) -> list[tuple[Window, Row]]:
+        """The rows that are being computed: wait for them all."""
+        return self._landed(0)
+
+    def finish(self, windows: Sequence[Window] = ()) -> list[tuple[Window, Row]]:
+        """Take the last windows; returns all rows that are left."""
+        self._wait(windows)
         self.state.finished = True
-        return self._embed()
+        if not self.dense:
+            return self._exact(self._taken(len(self.state.waiting)))
+        self._launch(None, None)
+        return self._landed(0)
 
-    def _samples(self, window: Window) -> NDArray[np.float32]:
+    def _wait(self, windows: Sequence[Window]) -> None:
         state = self.state
-        if not state.start <= window.start < window.end <= state.start + len(state.samples):
-            raise DiarizeError(f"{window} lies outside the samples held; this is a bug, please report it")
-        samples = state.samples[window.start - state.start : window.end - state.start]
-        return repeat(samples, self.length)
+        for window in windows:
+            state.waiting.append(window)
+            state.firsts.append(window.region != state.region)
+            state.region = window.region
 
-    def _embed(self) -> list[tuple[Window, NDArray[np.float32]]]:
-        waiting, self.state.waiting = self.state.waiting, []
-        return self._rows(waiting)
+    def _taken(self, count: int) -> list[Window]:
+        state = self.state
+        taken = state.waiting[:count]
+        del state.waiting[:count], state.firsts[:count]
+        return taken
 
-    def _rows(
-        self, pieces: Sequence[tuple[Window, NDArray[np.float32]]]
-    ) -> list[tuple[Window, NDArray[np.float32]]]:
-        if not pieces:
+    # Dense ---------------------------------------------------------------------------------------
+
+    def _launch(self, horizon: int | None, region: int | None) -> None:
+        """Begin the tiles that are complete; without a horizon, all of them: nothing more will come."""
+        state = self.state
+        for number, group in [(k, len(list(g))) for k, g in groupby(state.waiting, tile_of)]:
+            end = (number + 1) * TILE
+            if horizon is not None and (
+                horizon < end or state.end < end + self.around or self._undecided(group, region)
+            ):
+                return
+            alone = list(self._alone(group))
+            windows = self._taken(group)
+            self._begin(number, windows, alone)
+
+    def _undecided(self, count: int, region: int | None) -> bool:
+        """Whether the last of the first `count` windows may or may not stay alone in its region."""
+        state = self.state
+        return len(state.waiting) == count and state.firsts[count - 1] and state.waiting[-1].region == region
+
+    def _alone(self, count: int) -> Iterator[bool]:
+        """For each of the first `count` windows that wait, whether it is alone in its region."""
+        state = self.state
+        for i in range(count):
+            last = i + 1 == len(state.waiting) or state.firsts[i + 1]
+            yield state.firsts[i] and last
+
+    def _begin(self, number: int, windows: list[Window], alone: list[bool]) -> None:
+        assert self.tile is not None
+        start = max(0, number * TILE - self.around)
+        end = min((number + 1) * TILE + self.around, self.state.end)
+        tile = self._samples(start, end)
+        for by_itself, pairs in groupby(zip(windows, alone, strict=True), lambda pair: pair[1]):
+            some = [window for window, _ in pairs]
+            if by_itself:
+                done: Future[NDArray[np.float32]] = Future()
+                done.set_result(np.stack([row for _, row in self._exact(some)]))
+                self.under_way.append((some, done))
+            else:
+                spans = [(window.start - start, window.end - start) for window in some]
+                self.under_way.append((some, self.tile(tile, spans)))
+
+    def _landed(self, most: int) -> list[tuple[Window, Row]]:
+        """The rows that are here, in order; waits until no more than `most` tiles are under way."""
+        rows: list[tuple[Window, Row]] = []
+        while self.under_way and (len(self.under_way) > most or self.under_way[0][1].done()):
+            windows, future = self.under_way.popleft()
+            rows += zip(windows, future.result(), strict=True)
+        return rows
+
+    # Exact ---------------------------------------------------------------------------------------
+
+    def _exact(self, windows: Sequence[Window]) -> list[tuple[Window, Row]]:
+        if not windows:
             return []
-        rows = self.embedder([samples for _, samples in pieces])
-        return [(window, row) for (window, _), row in zip(pieces, rows, strict=True)]
+        pieces = [repeat(self._samples(window.start, window.end), self.length) for window in windows]
+        return list(zip(windows, self.embedder(pieces), strict=True))
+
+    def _samples(self, start: int, end: int) -> NDArray[np.float32]:
+        state = self.state
+        if not state.start <= start < end <= state.end:
+            raise DiarizeError(
+                f"samples {start} to {end} are not held any more, or not yet; this is a bug, please report it"
+            )
+        return self._joined()[start - state.start : end - state.start]
+
+    def _joined(self) -> NDArray[np.float32]:
+        pieces = self.state.pieces
+        if len(pieces) != 1:
+            pieces[:] = [np.concatenate([np.zeros(0, np.float32), *pieces])]
+        return pieces[0]
+
+
+def tile_of(window: Window) -> int:
+    """The number of the tile that a window is pooled from."""
+    return (window.start + window.end) // 2 // TILE
 
 
 def repeat(samples: NDArray[np.float32], length: int) -> NDArray[np.float32]:

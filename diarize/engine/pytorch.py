@@ -1,8 +1,8 @@
-"""What computes the networks: PyTorch, on a CPU or a CUDA device.
+"""CAM++ in PyTorch: on CUDA devices, and as the reference on a CPU.
 
 The rows that come out do not depend on what else was in the call (law 6) nor on the number of
 threads (law 8), bit for bit. For a matrix product the shape of the whole batch chooses the kernel,
-so every call on the network has one of two fixed shapes: `BATCH` short inputs of one length, the
+so every call of the exact network has one of two fixed shapes: `BATCH` short inputs of one length, the
 rest of the batch filled with zeros, or a single long one. Each call runs on one thread of the CPU;
 several calls run side by side. Inputs that wait at the same moment share a call, whichever thread or
 stream they come from: many live streams at once cost as little as one file.
@@ -10,11 +10,9 @@ stream they come from: many live streams at once cost as little as one file.
 
 from __future__ import annotations
 
-import os
-import threading
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,12 +20,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from diarize.engine.interface import Features
+from diarize.engine.workers import Workers
 from diarize.errors import ConfigError
 
 if TYPE_CHECKING:
     import torch
 
-Features = NDArray[np.float32]
 Row = NDArray[np.float32]
 
 BATCH = 4
@@ -37,52 +36,67 @@ MAX_BATCHED_FRAMES = 200
 """Inputs of more frames (2 s) fill a core alone and are computed one by one."""
 
 
-class TorchEngine:
-    """A CAM++ network in PyTorch, shared by any number of threads and streams.
+class TorchEngine(Workers):
+    """See `diarize.engine.Engine`.
 
     path : checkpoint file
     device : "auto" (CUDA where there is one), "cpu", "cuda", "cuda:1", ...
     threads : how many calls run side by side on the CPU; 0 means one a core
     """
 
+    name = "torch"
+    precision = "f32"
+
     def __init__(self, path: str | Path, *, device: str = "auto", threads: int = 0) -> None:
         from diarize.networks.campplus import CAMPPlus
 
-        self.device = find_device(device)
-        self.network = CAMPPlus.load(path).to(self.device)
+        self.place = find_device(device)
+        self.device = str(self.place)
+        self.network = CAMPPlus.load(path).to(self.place)
+        self.dense = self.network.dense()
         self.embedding_size = self.network.shape.embedding_size
         self.feature_bins = self.network.shape.feature_bins
-        self.threads = 1 if self.device.type == "cuda" else threads or available_cores()
-        self._begin()
+        super().__init__(1 if self.place.type == "cuda" else threads)
 
-    def _begin(self) -> None:
-        self._process = os.getpid()
-        self._pool: ThreadPoolExecutor | None = None
+    def begin(self) -> None:
+        """Forget what waits for threads of another process."""
+        super().begin()
         self._waiting: deque[tuple[Features, Future[Row]]] = deque()
-        self._lock = threading.Lock()
 
-    def __call__(self, inputs: Sequence[Features]) -> NDArray[np.float32]:
-        """Embed feature matrices.
-
-        inputs : n matrices of shape (T, F) float32, T may differ
-        returns : (n, E) float32, as the network gives them (not normalised)
-        """
-        if self._process != os.getpid():  # forked: the pool is here, its threads are not
-            self._begin()
+    def embed(self, inputs: Sequence[Features]) -> NDArray[np.float32]:
+        """The exact network over n inputs; (n, E), not normalised."""
+        self.here()
         rows = np.zeros((len(inputs), self.embedding_size), np.float32)
         futures: list[Future[Row]] = [Future() for _ in inputs]
-        with self._lock:
-            self._pool = self._pool or ThreadPoolExecutor(self.threads, thread_name_prefix="diarize-engine")
+        with self.lock:
             self._waiting.extend(zip(inputs, futures, strict=True))
-            for _ in range(num_calls([len(features) for features in inputs])):
-                self._pool.submit(self._serve)
+        for _ in range(num_calls([len(features) for features in inputs])):
+            self.submit(self._serve)
         for row, future in zip(rows, futures, strict=True):
             row[:] = future.result()
         return rows
 
+    def frames(self, features: Features) -> NDArray[np.float32]:
+        """The dense network over one input, on this thread; (C, T')."""
+        import torch
+
+        with torch.inference_mode(), one_thread():
+            maps = self.dense.frames(torch.from_numpy(features[None]).to(self.place))
+            return np.asarray(maps[0].cpu().numpy())
+
+    def project(self, statistics: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Statistics (n, 2 C) to embeddings (n, E), one row a call."""
+        import torch
+
+        rows = np.zeros((len(statistics), self.embedding_size), np.float32)
+        with torch.inference_mode(), one_thread():
+            for row, values in zip(rows, np.asarray(statistics, np.float32), strict=True):
+                row[:] = self.network.embed(torch.from_numpy(values[None]).to(self.place))[0].cpu().numpy()
+        return rows
+
     def _serve(self) -> None:
         """Compute the inputs that have waited longest: as many of one length as a call takes."""
-        with self._lock:
+        with self.lock:
             taken = take_call(self._waiting)
         if not taken:  # another caller's call had room for them
             return
@@ -102,7 +116,7 @@ class TorchEngine:
         batch = np.zeros((batch_size(frames), frames, self.feature_bins), np.float32)
         batch[: len(inputs)] = inputs
         with torch.inference_mode(), one_thread():
-            rows = self.network(torch.from_numpy(batch).to(self.device)).cpu().numpy()
+            rows = self.network(torch.from_numpy(batch).to(self.place)).cpu().numpy()
         return np.asarray(rows[: len(inputs)], np.float32)
 
 
@@ -164,16 +178,3 @@ def find_device(name: str) -> torch.device:
     if device.type not in ("cpu", "cuda"):
         raise ConfigError(f"device must be 'auto', 'cpu' or 'cuda', got {name!r}")
     return device
-
-
-def available_cores() -> int:
-    """Cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def unit(rows: NDArray[np.floating]) -> NDArray[np.float32]:
-    """Rows scaled to length 1, (n, E) float32; a zero row stays zero."""
-    norms = np.linalg.norm(rows, axis=-1, keepdims=True)
-    return np.asarray(rows / np.where(norms > 0, norms, 1), np.float32)

@@ -1,0 +1,148 @@
+"""A checkpoint to OpenVINO's graphs, kept on disk: one for each program of the network.
+
+    window      exact, over up to 2 s, where both means of a mask are one   (1, T, F) -> (1, E)
+    utterance   exact, over any length                                      (1, T, F) -> (1, E)
+    dense       the frames of the dense network, over any length            (1, T, F) -> (1, C, T')
+    project     a mean and a deviation to an embedding                      (1, 2 C) -> (1, E)
+
+Converting takes PyTorch and some seconds a program, so graphs stay in the cache, in a folder whose name
+says what they were made of: the checkpoint, our network's source, OpenVINO's version. They are kept in
+f32 whatever the precision, which is chosen when a graph is compiled (half a second). A file counts only
+with the sha256 that was noted when all of it was written; anything else is made anew.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from diarize._assets import cache_dir, file_sha256
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from diarize.engine.interface import Note
+
+logger = logging.getLogger(__name__)
+
+SHORT_FRAMES = 200
+"""Inputs of up to so many feature frames (2 s) lie within one segment of the masks."""
+
+TRACED_FRAMES = {"window": 120, "utterance": 220, "dense": 120}
+"""Lengths that the programs are traced at; the graphs take any."""
+
+
+def converted(path: Path, program: str, note: Note | None = None) -> Any:
+    """A program's graph (`openvino.Model`), from the cache or made now and kept there.
+
+    Raises ModelError if the file is no CAM++ checkpoint. A cache that cannot be written costs time, no more.
+    """
+    import filelock
+    import openvino
+
+    folder = cache_dir() / "converted" / key(path)
+    if (model := load(folder, program)) is not None:
+        return model
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with filelock.FileLock(folder / ".lock"):
+            if (model := load(folder, program)) is not None:  # another process made it
+                return model
+            model = convert(path, program, note)
+            store(folder, program, model)
+            return openvino.Core().read_model(folder / f"{program}.xml")  # mapped, not held in memory
+    except OSError as error:
+        logger.warning("the converted network cannot be kept in %s: %s", folder, error.strerror or error)
+        return convert(path, program, note)
+
+
+def key(path: Path) -> str:
+    """What graphs depend on, as a folder's name."""
+    import openvino
+
+    from diarize.networks import campplus
+
+    source = hashlib.sha256(Path(campplus.__file__).read_bytes()).hexdigest()
+    return f"{file_sha256(path)[:16]}-{source[:8]}-openvino-{openvino.__version__.split('-')[0]}"
+
+
+def load(folder: Path, program: str) -> Any:
+    """The graph of a program in a folder; None if it is not there, or damaged."""
+    import openvino
+
+    try:
+        noted = json.loads((folder / f"{program}.json").read_text(encoding="utf-8"))
+        for ending in ("xml", "bin"):
+            if file_sha256(folder / f"{program}.{ending}") != noted[ending]:
+                raise ValueError(f"{program}.{ending} has not the sha256 that was noted")
+        return openvino.Core().read_model(folder / f"{program}.xml")
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
+        logger.warning("%s: damaged (%s); converting anew", folder, error)
+        return None
+
+
+def convert(path: Path, program: str, note: Note | None = None) -> Any:
+    """Trace a program of the checkpoint's network and convert the trace."""
+    if note:
+        note(f"converting {path.name} for OpenVINO ({program}; once)")
+    logger.info("converting %s of %s", program, path)
+    import openvino
+    import torch
+
+    from diarize.networks.campplus import CAMPPlus
+
+    network = CAMPPlus.load(path)
+    bins = network.shape.feature_bins
+    method: Callable[[Any], Any]
+    if program == "project":
+        method, shape = network.embed, [1, network.num_statistics]
+        example = torch.zeros(shape)
+    else:
+        method = network.dense().frames if program == "dense" else network.forward
+        shape = [1, openvino.Dimension(1, SHORT_FRAMES) if program == "window" else -1, bins]
+        example = torch.randn(1, TRACED_FRAMES[program], bins)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of tracing: lengths decide what is traced, on purpose
+        traced = torch.jit.trace(  # type: ignore[no-untyped-call]
+            calling(method), example, check_trace=False
+        )
+        model = openvino.convert_model(torch.jit.freeze(traced), example_input=example)
+    model.reshape(shape)
+    return model
+
+
+def calling(method: Any) -> nn.Module:
+    """A module whose forward is one of a network's methods."""
+    from torch import nn
+
+    class Calling(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.network = method.__self__
+
+        def forward(self, x: Any) -> Any:
+            return method(x)
+
+    return Calling().eval()
+
+
+def store(folder: Path, program: str, model: Any) -> None:
+    """Write a graph's files beside their places, move them there, and note last what they are."""
+    import openvino
+
+    work = folder / f".{program}-{os.getpid()}"
+    openvino.save_model(model, work.with_suffix(".xml"), compress_to_fp16=False)
+    noted = {ending: file_sha256(work.with_suffix(f".{ending}")) for ending in ("xml", "bin")}
+    for ending in noted:
+        os.replace(work.with_suffix(f".{ending}"), folder / f"{program}.{ending}")
+    note = work.with_suffix(".json")
+    note.write_text(json.dumps(noted), encoding="utf-8")
+    os.replace(note, folder / f"{program}.json")

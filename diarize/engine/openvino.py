@@ -1,0 +1,134 @@
+"""CAM++ in OpenVINO: the default on CPUs. PyTorch is loaded only to convert a checkpoint, once.
+
+Each program of the network (`diarize.engine.conversion`) is compiled when it is first used. There are as
+many streams as threads, one thread each, so the bits do not depend on their number, and one input a
+call, so they do not depend on other inputs.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import deque
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from diarize.engine.conversion import SHORT_FRAMES, converted
+from diarize.engine.interface import Features, Note
+from diarize.engine.workers import Workers
+from diarize.errors import DiarizeError
+
+
+class OpenVinoEngine(Workers):
+    """See `diarize.engine.Engine`.
+
+    path : checkpoint file
+    precision : "f32" or "bf16"
+    threads : calls side by side; 0: one a core
+    """
+
+    name = "openvino"
+    device = "cpu"
+    began_in: int | None = None
+    """The process that uses OpenVINO, if any does."""
+
+    def __init__(
+        self, path: str | Path, *, precision: str = "f32", threads: int = 0, note: Note | None = None
+    ) -> None:
+        self.path = Path(path)
+        self.precision = precision
+        self.note = note
+        super().__init__(threads)
+        self.embedding_size = self._program("project").out_channels
+        self.feature_bins = self._program("dense").in_channels
+
+    def begin(self) -> None:
+        """Refuse to begin where a parent process has begun: OpenVINO's threads do not survive a fork.
+
+        Whatever it is asked in a forked child waits for them for ever.
+        """
+        if OpenVinoEngine.began_in not in (None, os.getpid()):
+            raise DiarizeError(
+                "this process was forked from one that uses OpenVINO, which does not survive that; "
+                "start processes with multiprocessing's 'spawn', or use engine='torch'"
+            )
+        OpenVinoEngine.began_in = os.getpid()
+        super().begin()
+        self._programs: dict[str, Program] = {}
+
+    def embed(self, inputs: Sequence[Features]) -> NDArray[np.float32]:
+        """The exact network over n inputs; (n, E), not normalised."""
+        rows = [self.submit(self._embed, features) for features in inputs]
+        return np.asarray([row.result() for row in rows], np.float32).reshape(-1, self.embedding_size)
+
+    def frames(self, features: Features) -> NDArray[np.float32]:
+        """The dense network over one input, on this thread; (C, T')."""
+        maps: NDArray[np.float32] = self._program("dense")(features[None])[0]
+        return maps
+
+    def project(self, statistics: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Statistics (n, 2 C) to embeddings (n, E), one row a call."""
+        program = self._program("project")
+        rows = [program(row[None])[0] for row in np.asarray(statistics, np.float32)]
+        return np.asarray(rows, np.float32).reshape(-1, self.embedding_size)
+
+    def _embed(self, features: Features) -> NDArray[np.float32]:
+        program = self._program("window" if len(features) <= SHORT_FRAMES else "utterance")
+        row: NDArray[np.float32] = program(features[None])[0]
+        return row
+
+    def _program(self, name: str) -> Program:
+        self.here()
+        with self.lock:
+            if name not in self._programs:
+                self._programs[name] = Program(converted(self.path, name, self.note), self)
+            return self._programs[name]
+
+
+class Program:
+    """One compiled graph, with as many requests for calls as were ever under way at once."""
+
+    def __init__(self, model: Any, engine: OpenVinoEngine) -> None:
+        self.model = model
+        self.in_channels = int(model.input(0).partial_shape[-1].get_length())
+        last = model.output(0).partial_shape[-1]
+        self.out_channels = 0 if last.is_dynamic else int(last.get_length())
+        self.settings = {
+            # Without the first OpenVINO chooses bf16 by itself where the processor has it.
+            "INFERENCE_PRECISION_HINT": engine.precision,
+            "INFERENCE_NUM_THREADS": engine.threads,
+            "NUM_STREAMS": engine.threads,
+            "ENABLE_CPU_PINNING": False,  # several processes would sit on the same cores
+        }
+        self.requests: deque[Any] = deque()
+        self.lock = threading.Lock()
+        self.compiled: Any = None
+
+    def __call__(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Run it on one array; returns a copy of its only output."""
+        try:
+            request = self.requests.pop()
+        except IndexError:
+            request = self._request()
+        # Written into the request's own tensor: to hand over an array, whose release needs Python's lock
+        # while OpenVINO's is held, can hang two threads for ever.
+        tensor = request.get_input_tensor()
+        tensor.shape = values.shape
+        tensor.data[:] = values
+        request.infer()
+        output: NDArray[np.float32] = request.get_output_tensor().data.copy()
+        self.requests.append(request)
+        return output
+
+    def _request(self) -> Any:
+        import openvino
+
+        with self.lock:
+            if self.compiled is None:
+                self.compiled = openvino.Core().compile_model(self.model, "CPU", self.settings)
+                self.model = None  # the compiled network has weights of its own
+            return self.compiled.create_infer_request()

@@ -1,0 +1,276 @@
+"""The engines behind the embedder: the same rows, whatever computes them, and what a machine may lack."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import diarize.engine
+from diarize import ConfigError, ModelError
+from diarize.audio import read_audio
+from diarize.engine import choose, conversion, machine, open_engine, unit
+from diarize.engine.openvino import OpenVinoEngine
+from diarize.engine.pytorch import TorchEngine
+from diarize.networks.campplus import CAMPPlus, CAMPPlusShape
+from diarize.stages.embedding import CAMPPlusEmbedder, pooled
+
+GOLDEN = {"campplus-zh-cn": "zh-cn_16k-common", "campplus-zh-en": "zh_en_16k-common_advanced"}
+BF16 = pytest.mark.skipif(not machine.has_bf16(), reason="this processor does not compute in bf16")
+PRECISIONS = [("f32", 0.9999), pytest.param("bf16", 0.999, marks=BF16)]
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    """A small network with random weights: quick to convert, and the same graph as the real one."""
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("weights") / "small.pt"
+    torch.save(CAMPPlus(CAMPPlusShape(layers=(2, 2, 2), embedding_size=24)).state_dict(), path)
+    return path
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cache(tmp_path_factory):
+    """Graphs of the small network are kept apart from the user's; the real one's are in its cache."""
+    with pytest.MonkeyPatch.context() as patch:
+        folder = tmp_path_factory.mktemp("cache")
+        real = conversion.cache_dir
+        patch.setattr(conversion, "cache_dir", lambda: real() if REAL.is_set() else folder)
+        yield folder
+
+
+REAL = threading.Event()
+
+
+@pytest.fixture
+def real_cache():
+    REAL.set()
+    yield
+    REAL.clear()
+
+
+def features(count: int, frames: int, seed: int = 0) -> list[np.ndarray]:
+    rng = np.random.default_rng(seed)
+    return list(rng.standard_normal((count, frames, 80)).astype(np.float32))
+
+
+@pytest.mark.parametrize("name", GOLDEN)
+@pytest.mark.parametrize(("precision", "least"), PRECISIONS)
+def test_embeddings_are_those_of_the_original(name, precision, least, data, weights, real_cache):
+    golden = np.load(data / "golden" / "campplus.npz")
+    embedder = CAMPPlusEmbedder(open_engine(weights(name), engine="openvino", precision=precision))
+    for key in [key for key in golden.files if key.startswith(GOLDEN[name])]:
+        _, folder, file = key.split("/")
+        samples = read_audio(data / "speakers" / "zh_campplus" / folder / file)
+        assert float(embedder([samples])[0] @ unit(golden[key])) >= least, key
+
+
+@pytest.mark.parametrize(("precision", "least"), PRECISIONS)
+def test_dense_rows_are_those_of_the_reference(precision, least, weights, sample_wav, real_cache):
+    samples = read_audio(sample_wav)[7 * 16000 : 19 * 16000]  # speech
+    spans = [(start, start + 19200) for start in range(0, 160_000, 12_800)]
+    rows = [
+        CAMPPlusEmbedder(engine).tile(samples, spans).result()
+        for engine in (
+            open_engine(weights("campplus-zh-en"), engine="torch", device="cpu"),
+            open_engine(weights("campplus-zh-en"), engine="openvino", precision=precision),
+        )
+    ]
+    assert (rows[0] * rows[1]).sum(1).min() >= least
+
+
+@pytest.mark.parametrize("frames", [20, 53, 148, 200, 201, 390, 1234])
+def test_both_engines_give_the_same_rows(checkpoint, frames):
+    (one,) = features(1, frames)
+    ours, reference = OpenVinoEngine(checkpoint), TorchEngine(checkpoint, device="cpu")
+    assert np.allclose(ours.embed([one]), reference.embed([one]), atol=2e-4)
+    maps = ours.frames(one)
+    assert maps.shape[1] == -(-frames // 2)
+    assert np.allclose(maps, reference.frames(one), atol=2e-4)
+    statistics = np.stack([pooled(maps, 0, frames * 160)])
+    assert np.allclose(ours.project(statistics), reference.project(statistics), atol=2e-4)
+    assert (ours.embedding_size, ours.feature_bins) == (24, 80)
+
+
+@pytest.mark.parametrize("make", [OpenVinoEngine, lambda path, **kw: TorchEngine(path, device="cpu", **kw)])
+def test_rows_do_not_depend_on_company_or_threads(checkpoint, make):
+    inputs = [*features(5, 148), *features(3, 60, 1), *features(2, 333, 2), *features(4, 148, 3)]
+    alone = [make(checkpoint, threads=1).embed([one])[0] for one in inputs]
+    for threads in (1, 2, 3):
+        engine = make(checkpoint, threads=threads)
+        assert np.array_equal(engine.embed(inputs), np.stack(alone))
+        maps = engine.frames(inputs[-1])
+        again = list(ThreadPoolExecutor(4).map(engine.frames, [inputs[-1], inputs[8], inputs[-1]]))
+        assert np.array_equal(again[0], maps)
+        assert np.array_equal(again[2], maps)
+        statistics = np.abs(np.random.default_rng(0).standard_normal((7, 2 * len(maps)))).astype(np.float32)
+        rows = engine.project(statistics)
+        assert np.array_equal(rows[3:5], engine.project(statistics[3:5]))
+
+
+def test_many_threads_and_lengths_at_once(checkpoint):
+    """Handing arrays of changing length over to OpenVINO from several threads hung it."""
+    engine = OpenVinoEngine(checkpoint, threads=2)
+    lengths = np.random.default_rng(0).integers(20, 400, 120).tolist()
+    inputs = [features(1, n, n)[0] for n in lengths]
+    expected = engine.embed(inputs)
+    with ThreadPoolExecutor(6) as pool:
+        rows = [pool.submit(engine.embed, [one]) for one in inputs]
+        for row, right in zip(rows, expected, strict=True):
+            assert np.array_equal(row.result(timeout=60)[0], right)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.parametrize("anew", [False, True])
+def test_a_forked_child_says_why_it_cannot_compute(checkpoint, cache, anew):
+    """OpenVINO waits for ever in the child of a process that uses it."""
+    code = f"""
+import os, signal
+import numpy as np
+from diarize import DiarizeError
+from diarize.engine.openvino import OpenVinoEngine
+engine = OpenVinoEngine({str(checkpoint)!r}, threads=2)
+child = os.fork()
+if child == 0:
+    signal.alarm(60)
+    try:
+        engine = OpenVinoEngine({str(checkpoint)!r}) if {anew} else engine
+        engine.embed([np.zeros((60, 80), np.float32)])
+    except DiarizeError as error:
+        os._exit(0 if "'spawn'" in str(error) else 4)
+    os._exit(3)
+raise SystemExit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+    environment = os.environ | {"DIARIZE_CACHE": str(cache)}
+    assert subprocess.run([sys.executable, "-c", code], env=environment).returncode == 0
+
+
+# The converted network on disk --------------------------------------------------------------------
+
+
+def graphs(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.rglob("*.*") if path.suffix in (".xml", ".bin")}
+
+
+def test_a_graph_is_converted_once(checkpoint, monkeypatch, tmp_path):
+    monkeypatch.setattr(conversion, "cache_dir", lambda: tmp_path)
+    told: list[str] = []
+    first = OpenVinoEngine(checkpoint, note=told.append).embed(features(1, 60))
+    assert len(told) == 3  # project, dense (for its sizes), window
+    assert all("small.pt" in line for line in told)
+    monkeypatch.setattr(conversion, "convert", None)
+    assert np.array_equal(OpenVinoEngine(checkpoint).embed(features(1, 60)), first)
+    assert not [path for path in tmp_path.rglob(".*") if path.name != ".lock"]
+
+
+@pytest.mark.parametrize("damage", ["cut", "other bytes", "no weights", "no note", "note of another"])
+def test_a_damaged_graph_is_made_anew(checkpoint, monkeypatch, tmp_path, damage, caplog):
+    monkeypatch.setattr(conversion, "cache_dir", lambda: tmp_path)
+    first = OpenVinoEngine(checkpoint).embed(features(1, 60))
+    (weights,) = tmp_path.rglob("window.bin")
+    note = weights.with_suffix(".json")
+    good = graphs(tmp_path)
+    if damage == "cut":
+        weights.write_bytes(weights.read_bytes()[:1000])
+    elif damage == "other bytes":
+        weights.write_bytes(bytes(len(weights.read_bytes())))
+    elif damage == "no weights":
+        weights.unlink()
+    elif damage == "no note":
+        note.unlink()
+    else:
+        note.write_text(json.dumps({"xml": "0" * 64}))
+    with caplog.at_level(logging.WARNING):
+        assert np.array_equal(OpenVinoEngine(checkpoint).embed(features(1, 60)), first)
+    assert ("damaged" in caplog.text) == (damage not in ("no weights", "no note"))
+    assert graphs(tmp_path).keys() == good.keys()
+    assert conversion.load(weights.parent, "window") is not None
+
+
+def test_another_checkpoint_or_version_has_graphs_of_its_own(checkpoint, tmp_path, monkeypatch):
+    torch.manual_seed(1)
+    other = tmp_path / "other.pt"
+    torch.save(CAMPPlus(CAMPPlusShape(layers=(2, 2, 2), embedding_size=24)).state_dict(), other)
+    assert conversion.key(checkpoint) != conversion.key(other)
+    before = conversion.key(checkpoint)
+    monkeypatch.setattr("openvino.__version__", "2031.7.0-1-x")
+    assert conversion.key(checkpoint) != before
+
+
+@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="needs permissions that hold")
+def test_a_cache_that_cannot_be_written_costs_time_only(checkpoint, monkeypatch, tmp_path):
+    tmp_path.chmod(0o500)
+    monkeypatch.setattr(conversion, "cache_dir", lambda: tmp_path)
+    assert OpenVinoEngine(checkpoint).embed(features(1, 60)).shape == (1, 24)
+
+
+def test_a_full_disk_costs_time_only(checkpoint, monkeypatch, tmp_path, caplog):
+    monkeypatch.setattr(conversion, "cache_dir", lambda: tmp_path)
+
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(conversion, "store", full)
+    assert OpenVinoEngine(checkpoint).embed(features(1, 60)).shape == (1, 24)
+    assert "No space left on device" in caplog.text
+
+
+def test_what_is_no_checkpoint_is_refused(tmp_path):
+    (tmp_path / "text.pt").write_text("not a checkpoint")
+    with pytest.raises(ModelError, match=r"text\.pt: not a PyTorch checkpoint"):
+        open_engine(tmp_path / "text.pt", engine="openvino")
+
+
+# What is chosen -----------------------------------------------------------------------------------
+
+
+def machine_with(monkeypatch, *, openvino: bool, cuda: bool, bf16: bool) -> None:
+    monkeypatch.setattr(diarize.engine, "has_cuda", lambda: cuda)
+    monkeypatch.setattr(diarize.engine, "has_bf16", lambda: bf16)
+    found = object() if openvino else None
+    monkeypatch.setattr(diarize.engine.importlib.util, "find_spec", lambda name: found)
+
+
+@pytest.mark.parametrize(
+    ("here", "asked", "chosen"),
+    [
+        ("openvino", (), ("openvino", "cpu", "f32")),
+        ("openvino bf16", (), ("openvino", "cpu", "bf16")),
+        ("openvino bf16", ("auto", "auto", "f32"), ("openvino", "cpu", "f32")),
+        ("openvino bf16 cuda", (), ("torch", "cuda", "f32")),
+        ("openvino bf16 cuda", ("openvino",), ("openvino", "cpu", "bf16")),
+        ("openvino bf16 cuda", ("auto", "cpu"), ("openvino", "cpu", "bf16")),
+        ("openvino", ("torch",), ("torch", "cpu", "f32")),
+        ("openvino cuda", ("torch", "cuda:1"), ("torch", "cuda:1", "f32")),
+        ("", (), ("torch", "cpu", "f32")),
+        ("cuda", (), ("torch", "cuda", "f32")),
+    ],
+)
+def test_the_engine_that_is_meant(monkeypatch, here, asked, chosen):
+    machine_with(monkeypatch, **{name: name in here for name in ("openvino", "cuda", "bf16")})
+    assert choose(*asked) == chosen
+
+
+@pytest.mark.parametrize(
+    ("here", "asked", "said"),
+    [
+        ("", ("openvino",), "pip install openvino"),
+        ("openvino", ("openvino", "cuda"), "use engine 'torch'"),
+        ("openvino", ("auto", "auto", "bf16"), "does not compute in it; use 'f32'"),
+        ("openvino bf16", ("torch", "cpu", "bf16"), "needs engine 'openvino'"),
+        ("", ("auto", "auto", "bf16"), "needs engine 'openvino'"),
+    ],
+)
+def test_what_cannot_be_is_said(monkeypatch, here, asked, said):
+    machine_with(monkeypatch, **{name: name in here for name in ("openvino", "cuda", "bf16")})
+    with pytest.raises(ConfigError, match=said):
+        choose(*asked)
