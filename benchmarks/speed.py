@@ -130,25 +130,27 @@ def machine_text(found: dict[str, Any]) -> str:
     )
 
 
-def versions_table(systems: dict[str, dict[str, Any]]) -> str:
+def versions_text(systems: dict[str, dict[str, Any]]) -> str:
     """What each system consists of, or why it is not there."""
-    rows = []
+    lines = []
     for name, about in systems.items():
         parts = [f"{package} {version}" for package, version in about.get("versions", {}).items()]
-        rows.append([name, about.get("failure") or ", ".join([*parts, *filter(None, [about["remark"]])])])
-    return table(["system", "versions"], rows, 2)
+        parts += [about[key] for key in ("remark", "failure") if about.get(key)]
+        lines.append(f"- {name}: {', '.join(parts)}")
+    return "\n".join(lines)
 
 
 def times_table(recordings: Sequence[dict[str, Any]], peers: Sequence[str]) -> str:
     """Times, memory, and how many times faster than each peer."""
     header = ["audio", "system", "wall, s", "min-max", "CPU, s", "real-time factor", "peak, MB"]
-    rows = []
+    rows, notes = [], []
     for recording in recordings:
         runs: Rounds = recording["runs"]
         for name, own in runs.items():
             cells = [duration(recording["seconds"]), name]
             if failure := next((run.failure for run in own if run.failure), ""):
-                rows.append([*cells, f"failed: {failure}"] + [""] * (4 + len(peers)))
+                rows.append([*cells, "failed"] + [""] * (4 + len(peers)))
+                notes.append(f"{', '.join(cells)}: {failure}")
                 continue
             walls = [run.wall_s for run in own]
             cells += [f"{median(walls):.1f}", f"{min(walls):.1f}-{max(walls):.1f}"]
@@ -156,7 +158,7 @@ def times_table(recordings: Sequence[dict[str, Any]], peers: Sequence[str]) -> s
             cells += [f"{median(walls) / recording['seconds']:.4f}"]
             cells += [f"{median(run.peak_bytes for run in own) / 1e6:.0f}"]
             rows.append(cells + [faster(own, runs.get(peer, [])) for peer in peers])
-    return table([*header, *(f"x faster than {peer}" for peer in peers)], rows, 2)
+    return "\n".join([table([*header, *(f"x faster than {peer}" for peer in peers)], rows, 2), *notes])
 
 
 def faster(own: Sequence[Run], other: Sequence[Run]) -> str:
@@ -181,7 +183,8 @@ def errors_table(found: dict[str, dict[str, Any]]) -> str:
     rows, notes = [], []
     for name, about in found.items():
         if "failure" in about:
-            rows.append([name, f"failed: {about['failure']}"] + [""] * len(RATES))
+            rows.append([name, "failed"] + [""] * len(RATES))
+            notes.append(f"{name}: {about['failure']}")
             continue
         for folder in FOLDERS:
             one = about[folder]
@@ -371,7 +374,7 @@ def main(
 def report(found: dict[str, Any], lengths: Sequence[float], peers: Sequence[str], growth: bool) -> None:
     """Print the tables."""
     compared = [one for one in found["recordings"] if one["seconds"] / 60 in lengths]
-    print(machine_text(found["hardware"]), versions_table(found["systems"]), sep="\n\n")
+    print(machine_text(found["hardware"]), versions_text(found["systems"]), sep="\n\n")
     if compared:
         print("\nWhole processes; wall time by time of audio is the real-time factor.\n")
         print(times_table(compared, peers))

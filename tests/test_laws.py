@@ -6,6 +6,7 @@ import dataclasses
 import sys
 import threading
 import warnings
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 from fakes import (
     RATE,
+    ExactEmbedder,
     FakeEmbedder,
     FakeVad,
     SharpVad,
@@ -37,15 +39,16 @@ from diarize.features import FRAME_SHIFT
 from diarize.live import look_ahead, settling
 from diarize.result import joined
 from diarize.stages.boundaries import turns
-from diarize.stages.embedding import WAITING, repeat
+from diarize.stages.embedding import UNDER_WAY, repeat
 from diarize.stages.items import FRAME, Decision, Window
 from diarize.stages.labelling import MAX_STRANGERS, Labeller, LabellerState, Speaker
 from diarize.stages.vad import Vad
 
 
-@pytest.fixture(scope="module")
-def diarizer() -> Diarizer:
-    return Diarizer(embedder=FakeEmbedder(), vad=FakeVad())
+@pytest.fixture(scope="module", params=["dense", "exact"])
+def diarizer(request) -> Diarizer:
+    config = Config.from_dict({"windows": {"embedding": request.param}})
+    return Diarizer(config, embedder=FakeEmbedder(), vad=FakeVad())
 
 
 def configured(**clustering: object) -> Diarizer:
@@ -72,12 +75,12 @@ def same_bits(a: Diarization, b: Diarization) -> bool:
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("rate", [16000, 8000, 44100])
 def test_the_result_does_not_depend_on_the_pushes(diarizer, seed, rate):
-    samples = conversation(seed)
-    whole = diarizer(samples, sample_rate=rate)
+    samples = conversation(seed, turns=18)
+    whole = diarizer(samples, sample_rate=rate, min_speakers=2)
     assert len(whole) > 3
     rng = np.random.default_rng(seed)
     for largest in (600, 5000, 200_000):
-        assert same_bits(streamed(diarizer, cuts(samples, rng, largest), rate), whole)
+        assert same_bits(streamed(diarizer, cuts(samples, rng, largest), rate, min_speakers=2), whole)
 
 
 def test_many_cuts_of_one_recording(diarizer):
@@ -187,6 +190,7 @@ def test_settled_rows_wait_for_what_the_table_says_and_no_more(diarizer):
 @pytest.mark.parametrize("seed", range(4))
 def test_from_the_settling_latency_on_both_sides_see_the_same_windows(diarizer, seed):
     samples = conversation(seed, turns=20)
+    settled = {(w.start, w.end) for w in found_windows(pushed(diarizer, [samples]))}
     for latency, equal in ((settling(diarizer.config), True), (settling(diarizer.config) // 2, False)):
         stream = diarizer.stream(latency_s=latency / RATE)
         placed, place = [], stream.live.place
@@ -199,7 +203,6 @@ def test_from_the_settling_latency_on_both_sides_see_the_same_windows(diarizer, 
         stream.live.place = spy
         stream.push(samples)
         live = {(w.start, w.end) for w in placed}
-        settled = {(w.start, w.end) for w in found_windows(stream)}
         due = {w for w in settled if w[1] <= stream.decided * RATE}
         assert (due <= live <= settled) == equal
 
@@ -472,19 +475,57 @@ def test_turns_never_overlap_and_neighbours_differ(diarizer):
 # 6. Batch mates ----------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_a_row_is_made_of_its_window_alone(diarizer, seed):
-    """Whatever waited with it, and however long ago its samples came: nothing is forgotten too early."""
-    samples = conversation(seed, turns=20)
-    stream = diarizer.stream()
-    for piece in cuts(samples, np.random.default_rng(seed), 50_000):
-        stream.push(piece)
-    stream.finish()
+def rows_of(diarizer: Diarizer, samples: np.ndarray, seed: int) -> tuple[list[Window], list[np.ndarray]]:
+    """The settled windows and rows of samples that were pushed in pieces."""
+    stream = pushed(diarizer, cuts(samples, np.random.default_rng(seed), 50_000))
     windows, rows = found_windows(stream), stream.settled.state.rows.rows
     assert len(windows) == len(rows) > 40
-    for window, row in zip(windows, rows, strict=True):
-        own = repeat(samples[window.start : window.end], stream.settled.windows.length)
+    return windows, rows
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_an_exact_row_is_made_of_its_window_alone(seed):
+    """Whatever waited with it, and however long ago its samples came: nothing is forgotten too early."""
+    config = Config.from_dict({"windows": {"embedding": "exact"}})
+    diarizer = Diarizer(config, embedder=ExactEmbedder(), vad=FakeVad())
+    samples = conversation(seed, turns=20)
+    for window, row in zip(*rows_of(diarizer, samples, seed), strict=True):
+        own = repeat(samples[window.start : window.end], config.windows.length)
         assert np.array_equal(row, diarizer.embedder([own])[0])
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_dense_row_is_made_of_its_tile_and_its_place(seed):
+    """The rule of `diarize.stages.embedding`, said the long way; the order of the rows as well."""
+    diarizer = Diarizer(embedder=FakeEmbedder(), vad=FakeVad())
+    rng = np.random.default_rng(seed)
+    samples = np.concatenate(
+        [conversation(seed, turns=20), silence(2.0), speech(0.2, 0.2, rng), silence(3.0)]
+    )
+    length, embedder = diarizer.config.windows.length, diarizer.embedder
+    windows, rows = rows_of(diarizer, samples, seed)
+    regions = Counter(window.region for window in windows)
+    assert 1 in regions.values()
+    for window, row in zip(windows, rows, strict=True):
+        if regions[window.region] == 1:  # alone: as verification would
+            own = repeat(samples[window.start : window.end], length)
+            assert np.array_equal(row, embedder([own])[0])
+            continue
+        number = (window.start + window.end) // 2 // (10 * RATE)
+        first, last = number * 10 * RATE - RATE, (number + 1) * 10 * RATE + RATE
+        tile, start = samples[max(0, first) : last], max(0, first)
+        (expected,) = embedder.tile(tile, [(window.start - start, window.end - start)]).result()
+        assert np.array_equal(row, expected)
+
+
+def test_a_tile_is_computed_once():
+    """With all its windows, when the last of them is known: a second call would cost as much again."""
+    embedder = FakeEmbedder()
+    diarizer = Diarizer(embedder=embedder, vad=FakeVad())
+    rng = np.random.default_rng(0)
+    samples = np.concatenate([speech(0.1, 95.0, rng), silence(3.0), speech(0.3, 40.0, rng)])
+    pushed(diarizer, cuts(samples, rng, 9000))
+    assert len(embedder.tiles) == 14
 
 
 # 7. The count you asked for ----------------------------------------------------------------------
@@ -630,7 +671,8 @@ def test_many_streams_share_one_diarizer_from_threads(diarizer):
 
 @pytest.mark.parametrize("count", [0, 1, 159, 160, 511, 512, 513, 1600, 16000, 160_000])
 @pytest.mark.parametrize("kind", ["silence", "speech"])
-def test_nothing_and_next_to_nothing(diarizer, count, kind):
+def test_nothing_and_next_to_nothing(count, kind):
+    diarizer = Diarizer(embedder=FakeEmbedder(0.05), vad=FakeVad())
     samples = silence(10)[:count] if kind == "silence" else speech(0.1, 10, np.random.default_rng(0))[:count]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -646,19 +688,28 @@ def test_nothing_and_next_to_nothing(diarizer, count, kind):
 # 10. Bounded memory ------------------------------------------------------------------------------
 
 
-def test_what_is_held_does_not_grow():
-    diarizer = configured(max_rows=16)
+def held(stream: Stream) -> int:
+    """Samples that the stream has not dropped yet."""
+    state = stream.embedding.state
+    assert state.end - state.start == sum(map(len, state.pieces))
+    return state.end - state.start
+
+
+@pytest.mark.parametrize("embedding", ["dense", "exact"])
+def test_what_is_held_does_not_grow(embedding):
+    config = Config.from_dict({"windows": {"embedding": embedding}, "clustering": {"max_rows": 16}})
+    diarizer = Diarizer(config, embedder=FakeEmbedder(), vad=FakeVad())
     stream = diarizer.stream()
     rng = np.random.default_rng(0)
     for _ in range(6):  # a monologue of 40 s, then a pause
         for voice in (0.0, 0.2):
             stream.push(speech(voice, 20.0, rng))
-            held = stream.embedding.state
-            waiting = sum(len(samples) for _, samples in held.waiting)
-            assert len(held.samples) <= 4 * RATE
-            assert waiting <= WAITING * stream.settled.windows.length
+            assert held(stream) <= 26 * RATE
+            assert len(stream.embedding.under_way) <= UNDER_WAY
         stream.push(silence(20.0))
-        assert len(stream.embedding.state.samples) <= RATE
+        assert held(stream) <= 21 * RATE
+        stream.push(silence(60.0))
+        assert held(stream) <= 14 * RATE
         assert len(stream.settled.state.rows.rows) <= 16
     stream.finish()
     assert len(stream.settled.state.rows.index()) == len(stream.settled.state.windows_found) > 300
@@ -678,7 +729,7 @@ def test_a_live_stream_grows_by_less_than_two_megabytes_an_hour():
         assert len(live.rows) < 64
         assert len(live.deadlines.waiting) < 8
         assert len(live.labeller.strangers) <= MAX_STRANGERS
-        assert len(stream.embedding.state.samples) < 8 * RATE
+        assert held(stream) < 30 * RATE
         sizes.append(len(stream.state()))
     assert max(np.diff(sizes)) < 2e6 / 4
 

@@ -105,8 +105,8 @@ def our_system(asked: str, timeout_s: float) -> System:
 
 
 def reason(log: Path) -> str:
-    """The last line that a process said, without pip's notices."""
-    lines = [line.strip() for line in log.read_text(encoding="utf-8", errors="replace").splitlines()]
+    """The last words of a process, without pip's notices and what frames them."""
+    lines = [line.strip(" │╭╮╰╯─") for line in log.read_text(encoding="utf-8", errors="replace").splitlines()]
     return next((line for line in reversed(lines) if line and "[notice]" not in line), "it said nothing")
 
 
@@ -127,11 +127,14 @@ def timed(system: System, path: Path, work: Path) -> Run:
     """One measured run on one recording; of ours, the command that a user would type."""
     if not system.ours:
         return scripted(system, [path], work)[0]
-    options = [text for key, value in system.options.items() for text in (f"--{key}", value)]
-    command = [str(system.python), "-I", "-m", "diarize", "run", str(path), "--overwrite", *options]
-    return measure(
-        [*command, "-o", str(turns_of(system, work))], log_of(system, path, work), system.timeout_s
-    )
+    command = [str(system.python), "-I", "-m", "diarize", "run", str(path), "--overwrite"]
+    command += ["-o", str(turns_of(system, work))]
+    if system.options:
+        config = work / f"{system.label}.toml"
+        lines = [f"{key} = {json.dumps(value)}\n" for key, value in system.options.items()]
+        config.write_text("".join(lines), encoding="utf-8")
+        command += ["--config", str(config)]
+    return measure(command, log_of(system, path, work), system.timeout_s)
 
 
 def scripted(system: System, paths: Sequence[Path], work: Path) -> tuple[Run, dict[str, Any]]:

@@ -43,7 +43,7 @@ STRIDE = 2 * FRAME_SHIFT
 """Samples between the network's frames."""
 
 WAITING = 32
-"""Windows that are embedded exactly at a time: enough to keep every core busy."""
+"""Windows that are embedded exactly at a time, or fewer if they wait long: enough to keep every core busy."""
 
 UNDER_WAY = 8
 """Tiles that may be under way before the caller waits: they hold 12 s of audio each."""
@@ -163,7 +163,7 @@ class Embedding:
         self._wait(windows)
         if self.dense:
             self._launch(horizon, region)
-        elif len(self.state.waiting) >= WAITING:
+        elif self._enough():
             return self._exact(self._taken(len(self.state.waiting)))
         return self._landed(UNDER_WAY)
 
@@ -191,6 +191,13 @@ class Embedding:
             return self._exact(self._taken(len(self.state.waiting)))
         self._launch(None, None)
         return self._landed(0)
+
+    def _enough(self) -> bool:
+        """Whether windows have waited long enough to be embedded exactly: their samples are held for them."""
+        state = self.state
+        return len(state.waiting) >= WAITING or bool(
+            state.waiting and state.end - state.waiting[0].start > 2 * TILE
+        )
 
     def _wait(self, windows: Sequence[Window]) -> None:
         state = self.state

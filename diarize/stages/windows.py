@@ -2,8 +2,9 @@
 
 Windows lie on an absolute grid, window k at ``[k step, k step + length)``, clipped inward to their
 region on the 10 ms frames; one that keeps no more than half its length is left to its neighbour. A
-region in which no window keeps more becomes one window as a whole. So every window lies inside its region,
-and its place depends on the audio clock and the region alone.
+region in which no window keeps more becomes one window as a whole, and where several windows of the grid
+hold a whole region it is one window too. So every window lies inside its region, no two are the same, and
+its place depends on the audio clock and the region alone.
 """
 
 from __future__ import annotations
@@ -20,11 +21,11 @@ from diarize.stages.items import Region, Window
 
 @dataclass
 class WindowsState:
-    """Where one stream is: the open region, the next window of the grid, whether one was given."""
+    """Where one stream is: the open region, the next window of the grid, the end of the last one given."""
 
     region: int | None = None
     next: int = 0
-    given: bool = False
+    given: int | None = None
     finished: bool = False
 
 
@@ -44,7 +45,7 @@ class Windows:
         if state.region is None:
             return None
         start = on_frames(state.region)
-        return max(start, state.next * self.step) if state.given else start
+        return start if state.given is None else max(start, state.next * self.step)
 
     def push(self, regions: Iterable[Region]) -> list[Window]:
         """Regions in order, open ones as often as they grow; returns windows in order."""
@@ -64,17 +65,18 @@ class Windows:
         if state.region != region.start:
             # The first of the grid that keeps more than half a window inside the region.
             first = (start - self.length // 2) // self.step + 1
-            state.region, state.next, state.given = region.start, first, False
+            state.region, state.next, state.given = region.start, first, None
         windows = []
         while True:
             left, right = state.next * self.step, state.next * self.step + self.length
             if right > end and (not region.closed or end - max(left, start) <= self.length // 2):
                 break
-            windows.append(Window(max(left, start), min(right, end), region.start))
+            if left > start or state.given != min(right, end):
+                windows.append(Window(max(left, start), min(right, end), region.start))
+                state.given = min(right, end)
             state.next += 1
         if region.closed:
-            if not windows and not state.given and end - start >= self.min_length:
+            if state.given is None and end - start >= self.min_length:
                 windows.append(Window(start, end, region.start))
             state.region = None
-        state.given = state.given or bool(windows)
         return windows
