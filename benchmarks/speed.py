@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import platform
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -15,6 +13,7 @@ from typing import Annotated, Any
 
 import platformdirs
 import typer
+from peers.hardware import hardware
 from peers.recordings import composed, seconds_of, sounds, write_wav
 from peers.systems import PEERS, SCRIPTS, Run, System, environment, our_system, scripted, timed, turns_of
 from rich.console import Console
@@ -32,8 +31,6 @@ ONCE_FROM_MINUTES = 120.0  # growth: recordings of this length run once
 FOLDERS = ("conversations", "composed")
 RATES = ("der", "miss", "false_alarm", "confusion", "exact_count")
 STAGES = ("start-up", "decoding", "VAD", "features", "network", "clustering", "the rest")
-FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_int8", "amx_bf16")
-SWITCHES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "OPENBLAS_CORETYPE")
 
 app = typer.Typer(rich_markup_mode="markdown", pretty_exceptions_enable=False, add_completion=False)
 
@@ -85,23 +82,6 @@ def score_of(path: Path, turns: Path) -> Score:
     return score(reference, hypotheses[0] if hypotheses else Annotation(), uem=parts)
 
 
-def hardware() -> dict[str, Any]:
-    """What the figures depend on besides the code."""
-    about = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
-    lines = [line.partition(":") for line in about.splitlines()]
-    fields = {name.strip(): value.strip() for name, _, value in lines}
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return {
-        "processor": fields.get("model name") or platform.processor() or platform.machine(),
-        "cores": cores,
-        "flags": [flag for flag in FLAGS if flag in fields.get("flags", "").split()],
-        "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
-        "system": platform.platform(),
-        "load_before": os.getloadavg()[0],
-        "switches": {name: os.environ[name] for name in SWITCHES if name in os.environ},
-    }
-
-
 # Tables
 
 
@@ -118,6 +98,11 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], texts: int) -> s
 
     rule = ["-" * width if i < texts else "-" * (width - 1) + ":" for i, width in enumerate(widths)]
     return "\n".join(map(line, [header, rule, *rows]))
+
+
+def with_notes(text: str, notes: Sequence[str]) -> str:
+    """A table, and what failed in it."""
+    return "\n".join([text, *([""] if notes else []), *(f"- {note}" for note in notes)])
 
 
 def machine_text(found: dict[str, Any]) -> str:
@@ -158,7 +143,7 @@ def times_table(recordings: Sequence[dict[str, Any]], peers: Sequence[str]) -> s
             cells += [f"{median(walls) / recording['seconds']:.4f}"]
             cells += [f"{median(run.peak_bytes for run in own) / 1e6:.0f}"]
             rows.append(cells + [faster(own, runs.get(peer, [])) for peer in peers])
-    return "\n".join([table([*header, *(f"x faster than {peer}" for peer in peers)], rows, 2), *notes])
+    return with_notes(table([*header, *(f"x faster than {peer}" for peer in peers)], rows, 2), notes)
 
 
 def faster(own: Sequence[Run], other: Sequence[Run]) -> str:
@@ -193,12 +178,14 @@ def errors_table(found: dict[str, dict[str, Any]]) -> str:
             rows.append([name, f"{folder} ({one['num_recordings']})", *rates, exact])
         notes += [f"{name}, {stem}: {why}; counted as empty" for stem, why in about["failed"].items()]
     header = ["system", "data", "DER, %", "miss", "false alarm", "confusion", "exact count"]
-    return "\n".join([table(header, rows, 2), *notes])
+    return with_notes(table(header, rows, 2), notes)
 
 
 def growth_table(recordings: Sequence[dict[str, Any]]) -> str:
     """Time and memory against those of the recording of an hour."""
-    wanted = [one for one in recordings if one["seconds"] / 60 in GROWTH_MINUTES]
+    wanted = [one for one in recordings if one["seconds"] / 60 in GROWTH_MINUTES and one["runs"]]
+    if not wanted:
+        return "failed: ours does not run"
     runs = {one["seconds"]: next(iter(one["runs"].values())) for one in wanted}
     if failed := [run.failure for several in runs.values() for run in several if run.failure]:
         return f"failed: {failed[0]}"
@@ -346,9 +333,10 @@ def main(
         wanted_peers = {name: given.get(name) for name in wanted}
         systems, found["systems"] = begun(own, wanted_peers, timeout, warm, work, bar)
         plan = [(length, systems, runs) for length in lengths]
+        own_running = [system for system in systems if system.ours]
         if growth:
             plan += [
-                (length, systems[:1], 1 if length >= ONCE_FROM_MINUTES else runs)
+                (length, own_running[:1], 1 if length >= ONCE_FROM_MINUTES else runs)
                 for length in GROWTH_MINUTES
                 if length not in lengths
             ]
@@ -360,7 +348,8 @@ def main(
             for system in several if length in lengths else ():
                 if system.ours:
                     say(bar, f"{path.stem}, stages: {system.name}")
-                    stages[system.name] = scripted(system, [path], work)[0].stages
+                    if seconds := scripted(system, [path], work)[0].stages:
+                        stages[system.name] = seconds
             found["recordings"].append({"seconds": seconds_of(path), "runs": measured, "stages": stages})
         for system in systems if quality else ():
             say(bar, f"errors: {system.name}")

@@ -11,6 +11,7 @@ import os
 import threading
 from collections import deque
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,7 @@ class OpenVinoEngine(Workers):
     def __init__(
         self, path: str | Path, *, precision: str = "f32", threads: int = 0, note: Note | None = None
     ) -> None:
+        meet_numpy()
         self.path = Path(path)
         self.precision = precision
         self.note = note
@@ -89,6 +91,17 @@ class OpenVinoEngine(Workers):
             return self._programs[name]
 
 
+@cache
+def meet_numpy() -> None:
+    """Let OpenVINO's bindings meet NumPy on one thread: two that do it at once wait for each other for ever.
+
+    The first holds Python's lock and waits for the guard of a C++ static, the second the other way round.
+    """
+    import openvino
+
+    _ = openvino.Tensor(np.zeros(1, np.float32)).data
+
+
 class Program:
     """One compiled graph, with as many requests for calls as were ever under way at once."""
 
@@ -114,8 +127,6 @@ class Program:
             request = self.requests.pop()
         except IndexError:
             request = self._request()
-        # Written into the request's own tensor: to hand over an array, whose release needs Python's lock
-        # while OpenVINO's is held, can hang two threads for ever.
         tensor = request.get_input_tensor()
         tensor.shape = values.shape
         tensor.data[:] = values
