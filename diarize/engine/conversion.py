@@ -66,9 +66,8 @@ def key(path: Path) -> str:
     """What graphs depend on, as a folder's name."""
     import openvino
 
-    from diarize.networks import campplus
-
-    source = hashlib.sha256(Path(campplus.__file__).read_bytes()).hexdigest()
+    network = Path(__file__).parents[1] / "networks" / "campplus.py"  # not imported: that takes PyTorch
+    source = hashlib.sha256(network.read_bytes()).hexdigest()
     return f"{file_sha256(path)[:16]}-{source[:8]}-openvino-{openvino.__version__.split('-')[0]}"
 
 
