@@ -30,6 +30,7 @@ from numpy.typing import NDArray
 from diarize import calibration, models, verification
 from diarize.audio import SAMPLE_RATE, read_audio
 from diarize.config import Config
+from diarize.engine import open_engine
 from diarize.errors import DiarizeError
 from diarize.stages.embedding import CAMPPlusEmbedder
 from diarize.stages.regions import Regions
@@ -271,7 +272,7 @@ def report(folder: Path, model: str, most: int, at: Sequence[float]) -> Iterator
     utterances, corpora = find(folder)
     if not utterances:
         raise SystemExit(f"{folder} must hold corpus/speaker/utterance files, found none")
-    pieces = embed(utterances, CAMPPlusEmbedder(models.resolve(model)), most)
+    pieces = embed(utterances, CAMPPlusEmbedder(open_engine(models.resolve(model))), most)
     count = np.bincount([utterance.speaker for utterance in utterances])
     for kind, (left, right) in KINDS.items():
         everything = pair(pieces[left], pieces[right], count == 1)

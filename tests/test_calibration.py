@@ -11,6 +11,7 @@ import pytest
 from diarize import calibration, models
 from diarize.audio import SAMPLE_RATE, read_audio
 from diarize.calibration import THRESHOLDS, UNKNOWN, Threshold, threshold
+from diarize.engine import open_engine
 from diarize.errors import ModelError
 from diarize.stages.embedding import CAMPPlusEmbedder
 
@@ -87,7 +88,7 @@ def test_the_golden_voices_are_told_apart(model: str, data: Path) -> None:
     folder = data / "speakers" / "zh_campplus"
     if not folder.is_dir():
         pytest.skip(f"no golden voices at {folder}")
-    embedder = CAMPPlusEmbedder(weights, device="cpu")
+    embedder = CAMPPlusEmbedder(open_engine(weights, device="cpu"))
     for (a, b, same), known in zip(GOLDEN, SCORES.get(model, [None] * len(GOLDEN)), strict=True):
         first, second = read_audio(folder / a), read_audio(folder / b)
         score = float(np.dot(embedder([first])[0], embedder([second])[0]))

@@ -78,7 +78,7 @@ def test_the_count_asked_for_on_real_voices(count, real_diarizer, sample_wav):
     assert len(real_diarizer(sample_wav, num_speakers=count).speakers) == count
 
 
-def test_two_windows_can_be_two_people(real_diarizer, data):
+def test_two_short_regions_can_be_two_people(real_diarizer, data):
     """Two short regions of different voices are two people, two longer ones of one voice are one."""
     folder = data / "speakers" / "zh_campplus"
     a = read_audio(folder / "3dspk_cn_speaker1" / "speaker1_a_cn_16k.flac")
@@ -92,7 +92,7 @@ def test_two_windows_can_be_two_people(real_diarizer, data):
         stream.finish()
         return len(stream.settled.state.windows_found), len(stream.result().speakers)
 
-    assert found(a[16000:28000], other[16000:28000]) == (2, 2)
+    assert found(a[16000:28000], other[16000:28000]) == (4, 2)
     assert found(a[:36000], same[:36000])[1] == 1
 
 

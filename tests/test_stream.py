@@ -242,7 +242,7 @@ def spread(embedder):
     axes = np.linalg.qr(np.random.default_rng(0).normal(size=(16, 16)))[0]
     embedder.embedding_size = 16
 
-    def row(piece):
+    def row(piece, context=0):
         return axes[round(float(piece.mean(dtype=np.float64)) * 10 * 12) % 16].copy()
 
     return row

@@ -55,6 +55,8 @@ def open_engine(
 
 def choose(engine: str = "auto", device: str = "auto", precision: str = "f32") -> tuple[str, str, str]:
     """The engine, the device and the precision that are meant on this machine; "auto" leaves a choice."""
+    if device != "auto" and device.split(":")[0] not in ("cpu", "cuda"):
+        raise ConfigError(f"device must be 'auto', 'cpu' or 'cuda', got {device!r}")
     has_openvino = importlib.util.find_spec("openvino") is not None
     on_cuda = device.startswith("cuda") or (device == "auto" and engine != "openvino" and has_cuda())
     if engine == "auto":

@@ -240,7 +240,8 @@ class Embedding:
             yield state.firsts[i] and last
 
     def _begin(self, number: int, windows: list[Window], alone: list[bool]) -> None:
-        assert self.tile is not None
+        if self.tile is None:
+            raise DiarizeError("no embedder for tiles; this is a bug, please report it")
         start = max(0, number * TILE - self.around)
         end = min((number + 1) * TILE + self.around, self.state.end)
         tile = self._samples(start, end)
