@@ -301,11 +301,12 @@ class AudioFile:
         if self._channel is not None:
             channels = [channels[self._channel]]
         mono = np.array(to_unit_range(channels[0]))
-        with np.errstate(invalid="ignore", over="ignore"):
-            for other in channels[1:]:
-                mono += to_unit_range(other)
-            mono *= np.float32(1 / len(channels))
-        bad = first_bad(mono)
+        if len(channels) > 1:
+            with np.errstate(invalid="ignore", over="ignore"):
+                for other in channels[1:]:
+                    mono += to_unit_range(other)
+                mono *= np.float32(1 / len(channels))
+        bad = first_bad(mono) if dtype.kind == "f" else None
         if bad is not None:
             time_s = (position + bad) / self.sample_rate
             wrong = complaint(float(mono[bad]))

@@ -49,6 +49,9 @@ class LiveState:
 def look_ahead(config: Config, resampler: int = 0) -> dict[str, int]:
     """What each stage waits for before it settles a sample, in samples at 16 kHz: the table of look-aheads.
 
+    Both sides wait for these. For a dense row the settled side waits for the whole tile as well, up to
+    `diarize.stages.embedding.TILE` and about a second; nothing live waits for one.
+
     resampler : `diarize.resampling.Resampler.look_ahead`
     """
     frames = [config.vad.min_silence_s, config.vad.min_speech_s]

@@ -42,6 +42,9 @@ if TYPE_CHECKING:
 BLOCK = 512 * FRAME
 """Samples that pass through the stages at once (16 s): bounds memory, and lets progress be shown."""
 
+UNHURRIED = 32 * FRAME
+"""Samples that are held until they pass, while nobody waits for turns: the VAD is faster on many frames."""
+
 NO_MATTER = ("engine", "device", "threads")
 """Options that a saved stream need not find again: the turns depend on them by rounding at most."""
 
@@ -197,8 +200,8 @@ class Stream:
 
     @property
     def duration(self) -> float:
-        """Seconds of audio that passed the stages."""
-        return self._state.num_samples / SAMPLE_RATE
+        """Seconds of audio heard, in whole VAD frames until the end."""
+        return (self._state.num_samples + self.num_pending // FRAME * FRAME) / SAMPLE_RATE
 
     @property
     def decided(self) -> float:
@@ -227,6 +230,7 @@ class Stream:
         """
         if self._state.finished:
             return ()
+        self._pass(self.num_pending // FRAME * FRAME)
         if self._guess is None or self._guess[0] != self._state.num_samples:
             guess = self._guess_live(self.live) if self.live else self._guess_settled()
             self._guess = (self._state.num_samples, guess)
@@ -294,10 +298,10 @@ class Stream:
     # How it passes the stages --------------------------------------------------------------------
 
     def _hear(self, samples: NDArray[np.float32]) -> None:
-        """Hold samples until they fill VAD frames, so that small pushes cost little."""
+        """Hold samples until they fill a VAD frame, or many where nobody waits: small pushes cost little."""
         self._state.pending.append(samples)
         self.num_pending += len(samples)
-        if self.num_pending >= FRAME:
+        if self.num_pending >= (FRAME if self.live else UNHURRIED):
             self._pass(self.num_pending // FRAME * FRAME)
 
     def _pass(self, count: int) -> None:

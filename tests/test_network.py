@@ -20,7 +20,13 @@ from diarize.engine import open_engine, unit
 from diarize.engine.pytorch import BATCH, TorchEngine, find_device, num_calls, take_call
 from diarize.errors import ConfigError
 from diarize.features import FRAME_LENGTH, FRAME_SHIFT, filterbank, log_mel, log_mel_moving, num_frames
-from diarize.networks.campplus import CAMPPlus, CAMPPlusShape, moving_context, segment_means
+from diarize.networks.campplus import (
+    CAMPPlus,
+    CAMPPlusShape,
+    MovingContextMask,
+    moving_context,
+    segment_means,
+)
 from diarize.stages.embedding import CAMPPlusEmbedder
 
 GOLDEN = {"campplus-zh-cn": "zh-cn_16k-common", "campplus-zh-en": "zh_en_16k-common_advanced"}
@@ -279,5 +285,14 @@ def test_the_dense_network_shares_the_weights(checkpoint):
     assert all(one.data_ptr() == other.data_ptr() for one, other in pairs)
     x = torch.randn(1, 40, 80)  # 20 strided frames: each one's second is all there is
     maps = dense.frames(x)
-    assert maps.shape == (1, network.num_statistics // 2, 20)
+    assert maps.shape == (1, 20, network.num_statistics // 2)
     assert torch.allclose(maps, network.frames(x), atol=1e-4)
+
+
+@pytest.mark.parametrize("frames", [1, 30, 51, 200])
+def test_the_moving_mask_is_the_projection_of_the_moving_mean(frames):
+    mask = MovingContextMask(16, 4, dilation=2)
+    x = torch.randn(2, 16, frames)
+    expected = mask.linear1(moving_context(x))
+    assert torch.allclose(mask.surroundings(x), expected, atol=1e-5)
+    assert expected.std() > 0.01

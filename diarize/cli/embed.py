@@ -11,8 +11,10 @@ from diarize.cli.terminal import (
     ChannelOption,
     ConfigOption,
     DeviceOption,
+    EngineOption,
     ModelOption,
     OverwriteOption,
+    PrecisionOption,
     ThreadsOption,
     VadOption,
     finish,
@@ -41,6 +43,8 @@ def embed(
     config: ConfigOption = None,
     model: ModelOption = None,
     device: DeviceOption = None,
+    engine: EngineOption = None,
+    precision: PrecisionOption = None,
     threads: ThreadsOption = None,
 ) -> None:
     """Write the voice of each recording as a vector of unit norm.
@@ -57,7 +61,9 @@ def embed(
     if not files:
         raise typer.BadParameter("name the recordings, or a list of them with --list")
     paths = output_paths(files, output, ".npy", overwrite)
-    diarizer = load_diarizer(config, model, device, threads)
+    diarizer = load_diarizer(
+        config, model=model, device=device, engine=engine, precision=precision, threads=threads
+    )
     failed = []
     with progress_bar() as bar:
         for file, path in zip(bar.track(files, description="embedding"), paths, strict=True):

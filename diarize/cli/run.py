@@ -16,8 +16,10 @@ from diarize.cli.terminal import (
     ChannelOption,
     ConfigOption,
     DeviceOption,
+    EngineOption,
     ModelOption,
     OverwriteOption,
+    PrecisionOption,
     ThreadsOption,
     finish,
     load_diarizer,
@@ -61,6 +63,8 @@ def run(
     config: ConfigOption = None,
     model: ModelOption = None,
     device: DeviceOption = None,
+    engine: EngineOption = None,
+    precision: PrecisionOption = None,
     threads: ThreadsOption = None,
 ) -> None:
     """Say who spoke when.
@@ -89,7 +93,9 @@ def run(
         paths = output_paths(
             [Path("stdin") if is_stdin(file) else file for file in files], output, ".rttm", overwrite
         )
-    diarizer = load_diarizer(config, model, device, threads)
+    diarizer = load_diarizer(
+        config, model=model, device=device, engine=engine, precision=precision, threads=threads
+    )
     failed = []
     for i, file in enumerate(files):
         title = f"{file.name} ({i + 1}/{len(files)})" if len(files) > 1 else file.name

@@ -11,7 +11,16 @@ import typer
 
 from diarize.cli.score_files import Pair, ScoredParts, pairs
 from diarize.cli.score_stream import Asked, score_stream
-from diarize.cli.terminal import ConfigOption, DeviceOption, ModelOption, ThreadsOption, percent, table
+from diarize.cli.terminal import (
+    ConfigOption,
+    DeviceOption,
+    EngineOption,
+    ModelOption,
+    PrecisionOption,
+    ThreadsOption,
+    percent,
+    table,
+)
 from diarize.errors import DiarizeError
 from diarize.scoring import CONVENTIONS, MIN_SPEECH_S, Overall, Score, aggregate, score_under
 
@@ -75,6 +84,8 @@ def score(
     config: ConfigOption = None,
     model: ModelOption = None,
     device: DeviceOption = None,
+    engine: EngineOption = None,
+    precision: PrecisionOption = None,
     threads: ThreadsOption = None,
 ) -> None:
     """Score who spoke when against a reference: DER and its parts, JER, number of speakers.
@@ -102,7 +113,7 @@ def score(
 
     - `diarize score --stream references/ recordings/ --latency 1,5,none`
     """
-    asked = Asked(latency, quick, num_speakers, config, model, device, threads)
+    asked = Asked(latency, quick, num_speakers, config, model, device, engine, precision, threads)
     if stream:
         score_stream(reference, hypothesis, uem, asked, as_json)
         return

@@ -42,6 +42,8 @@ class Asked:
     config: str | None
     model: str | None
     device: str | None
+    engine: str | None
+    precision: str | None
     threads: int | None
 
     def refuse(self) -> None:
@@ -91,7 +93,14 @@ def score_stream(references: Path, recordings: Path, uem: Path | None, asked: As
             f"nothing to score: no recording of {recordings} has the name of a reference of {references}; "
             "NAME.rttm needs NAME.wav, or .flac, .mp3, ..."
         )
-    diarizer = load_diarizer(asked.config, asked.model, asked.device, asked.threads)
+    diarizer = load_diarizer(
+        asked.config,
+        model=asked.model,
+        device=asked.device,
+        engine=asked.engine,
+        precision=asked.precision,
+        threads=asked.threads,
+    )
     with audio_bar(found, len(latencies)) as progress:
         rows = measure(
             diarizer,

@@ -20,8 +20,10 @@ from diarize.cli.terminal import (
     ChannelOption,
     ConfigOption,
     DeviceOption,
+    EngineOption,
     ModelOption,
     OverwriteOption,
+    PrecisionOption,
     ThreadsOption,
     finish,
     load_diarizer,
@@ -106,6 +108,8 @@ def stream(
     config: ConfigOption = None,
     model: ModelOption = None,
     device: DeviceOption = None,
+    engine: EngineOption = None,
+    precision: PrecisionOption = None,
     threads: ThreadsOption = None,
 ) -> None:
     """Say who speaks while it is heard: one line a turn, as soon as it is final.
@@ -145,7 +149,9 @@ def stream(
         finite = plain(source) and not real_time
         if clock and finite:
             raise ConfigError("--clock is for sound that is live: mic, a pipe, or a file with --real-time")
-        diarizer = load_diarizer(config, model, device, threads)
+        diarizer = load_diarizer(
+            config, model=model, device=device, engine=engine, precision=precision, threads=threads
+        )
         live = stack.enter_context(
             diarizer.stream(
                 latency_s=latency_s,

@@ -49,6 +49,16 @@ ModelOption = Annotated[
     typer.Option("--model", help="A name from `diarize models`, or the path of a CAM++ checkpoint."),
 ]
 DeviceOption = Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda, cuda:1, ...")]
+EngineOption = Annotated[
+    str | None,
+    typer.Option("--engine", help="What computes the network: auto, openvino (CPUs) or torch (CPUs, CUDA)."),
+]
+PrecisionOption = Annotated[
+    str | None,
+    typer.Option(
+        "--precision", help="f32; or bf16: faster on CPUs that have it, the scores differ in the third digit."
+    ),
+]
 ThreadsOption = Annotated[
     int | None, typer.Option("--threads", min=0, help="Threads on the CPU; 0: one a core.")
 ]
@@ -103,12 +113,15 @@ def fetch_progress() -> Iterator[models.Progress]:
         yield show
 
 
-def load_diarizer(config: str | None, model: str | None, device: str | None, threads: int | None) -> Diarizer:
-    """The diarizer that the options describe, with a bar while its weights arrive."""
+def load_diarizer(config: str | None, **options: Any) -> Diarizer:
+    """The diarizer that the options describe, with a bar while its weights arrive.
+
+    options : model, device, engine, precision, threads; None: as configured
+    """
     from diarize.pipeline import Diarizer
 
     with fetch_progress() as progress:
-        diarizer = Diarizer(config, model=model, device=device, threads=threads, on_fetch=progress)
+        diarizer = Diarizer(config, **options, on_fetch=progress)
     logger.info("configuration: %s", diarizer.config)
     return diarizer
 

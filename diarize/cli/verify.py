@@ -14,8 +14,10 @@ from diarize.cli.terminal import (
     ChannelOption,
     ConfigOption,
     DeviceOption,
+    EngineOption,
     ModelOption,
     OverwriteOption,
+    PrecisionOption,
     ThreadsOption,
     VadOption,
     load_diarizer,
@@ -51,6 +53,8 @@ def verify(
     config: ConfigOption = None,
     model: ModelOption = None,
     device: DeviceOption = None,
+    engine: EngineOption = None,
+    precision: PrecisionOption = None,
     threads: ThreadsOption = None,
 ) -> None:
     """Say whether recordings are the same voice.
@@ -71,7 +75,9 @@ def verify(
     if threshold is not None and not -1 <= threshold <= 1:
         raise ConfigError(f"--threshold is a cosine, between -1 and 1, got {threshold}")
     paths = output_paths(files, save_embeddings, ".npy", overwrite) if save_embeddings else []
-    diarizer = load_diarizer(config, model, device, threads)
+    diarizer = load_diarizer(
+        config, model=model, device=device, engine=engine, precision=precision, threads=threads
+    )
     with progress_bar() as bar:
         tracked = bar.track(files, description="embedding")
         voices = [diarizer.voice(file, channel=channel, vad=vad) for file in tracked]

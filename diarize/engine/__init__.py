@@ -2,7 +2,7 @@
 
     engine = open_engine("campplus.pt")           # what this machine runs best
     engine.embed([log_mel(samples)])              # (1, E): the exact network, over a whole input
-    maps = engine.frames(log_mel_moving(tile))    # (C, T'): the dense network, to be pooled over windows
+    maps = engine.frames(log_mel_moving(tile))    # (T', C): the dense network, to be pooled over windows
     engine.project(statistics)                    # (n, E): means and deviations to embeddings
 
 Whatever the engine, a row does not depend on what else was computed with it (law 6) nor on the number of

@@ -2,7 +2,7 @@
 
     window      exact, over up to 2 s, where both means of a mask are one   (1, T, F) -> (1, E)
     utterance   exact, over any length                                      (1, T, F) -> (1, E)
-    dense       the frames of the dense network, over any length            (1, T, F) -> (1, C, T')
+    dense       the frames of the dense network, over any length            (1, T, F) -> (1, T', C)
     project     a mean and a deviation to an embedding                      (1, 2 C) -> (1, E)
 
 Converting takes PyTorch and some seconds a program, so graphs stay in the cache, in a folder whose name

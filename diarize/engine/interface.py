@@ -31,7 +31,7 @@ class Engine(Protocol):
         ...
 
     def frames(self, features: Features) -> NDArray[np.float32]:
-        """The dense network over one input, on the caller's thread; (C, T'), a frame every 20 ms."""
+        """The dense network over one input, on the caller's thread; (T', C), a frame every 20 ms."""
         ...
 
     def project(self, statistics: NDArray[np.float32]) -> NDArray[np.float32]:

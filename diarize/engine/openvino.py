@@ -68,7 +68,7 @@ class OpenVinoEngine(Workers):
         return np.asarray([row.result() for row in rows], np.float32).reshape(-1, self.embedding_size)
 
     def frames(self, features: Features) -> NDArray[np.float32]:
-        """The dense network over one input, on this thread; (C, T')."""
+        """The dense network over one input, on this thread; (T', C)."""
         maps: NDArray[np.float32] = self._program("dense")(features[None])[0]
         return maps
 

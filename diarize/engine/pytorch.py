@@ -77,7 +77,7 @@ class TorchEngine(Workers):
         return rows
 
     def frames(self, features: Features) -> NDArray[np.float32]:
-        """The dense network over one input, on this thread; (C, T')."""
+        """The dense network over one input, on this thread; (T', C)."""
         import torch
 
         with torch.inference_mode(), one_thread():

@@ -25,7 +25,6 @@ its counterpart for a frame. It is not the same function, so rows of the two kin
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -41,9 +40,6 @@ SEGMENT_FRAMES = 100
 
 CONTEXT_FRAMES = 51
 """Length of the moving average that stands for both means where the network runs densely (1 s)."""
-
-Context = Callable[[Tensor], Tensor]
-"""What surrounds each frame: (B, C, T) to (B, C, T), or to (B, C, 1) where it is one for all."""
 
 
 @dataclass(frozen=True)
@@ -142,18 +138,30 @@ class TDNN(nn.Module):
 class ContextMask(nn.Module):
     """Context-aware masking: a local convolution gated by what surrounds it."""
 
-    def __init__(self, in_channels: int, out_channels: int, dilation: int, context: Context) -> None:
+    def __init__(self, in_channels: int, out_channels: int, dilation: int) -> None:
         super().__init__()
         self.linear_local = nn.Conv1d(
             in_channels, out_channels, 3, padding=dilation, dilation=dilation, bias=False
         )
         self.linear1 = nn.Conv1d(in_channels, in_channels // 2, 1)
         self.linear2 = nn.Conv1d(in_channels // 2, out_channels, 1)
-        self.context = context
 
     def forward(self, x: Tensor) -> Tensor:  # (B, C, T) -> (B, C', T)
-        mask = torch.sigmoid(self.linear2(F.relu(self.linear1(self.context(x)))))
+        mask = torch.sigmoid(self.linear2(F.relu(self.surroundings(x))))
         return cast(Tensor, self.linear_local(x) * mask)
+
+    def surroundings(self, x: Tensor) -> Tensor:
+        """(B, C, T) to (B, C / 2, T), or to (B, C / 2, 1) where they are one for all frames."""
+        return cast(Tensor, self.linear1(utterance_context(x)))
+
+
+class MovingContextMask(ContextMask):
+    """The same mask from a moving average, taken after the projection: of half as many channels."""
+
+    def surroundings(self, x: Tensor) -> Tensor:
+        """(B, C, T) to (B, C / 2, T)."""
+        projected = moving_context(F.conv1d(x, self.linear1.weight))
+        return projected + cast(Tensor, self.linear1.bias)[:, None]
 
 
 def utterance_context(x: Tensor) -> Tensor:
@@ -185,12 +193,14 @@ def moving_context(x: Tensor) -> Tensor:
 class DenseLayer(nn.Module):
     """Bottleneck, then the context-masked convolution that grows the block by a few channels."""
 
-    def __init__(self, in_channels: int, shape: CAMPPlusShape, dilation: int, context: Context) -> None:
+    def __init__(
+        self, in_channels: int, shape: CAMPPlusShape, dilation: int, mask: type[ContextMask]
+    ) -> None:
         super().__init__()
         self.nonlinear1 = norm_relu(in_channels)
         self.linear1 = nn.Conv1d(in_channels, shape.bottleneck, 1, bias=False)
         self.nonlinear2 = norm_relu(shape.bottleneck)
-        self.cam_layer = ContextMask(shape.bottleneck, shape.growth, dilation, context)
+        self.cam_layer = mask(shape.bottleneck, shape.growth, dilation)
 
     def forward(self, x: Tensor) -> Tensor:  # (B, C, T) -> (B, growth, T)
         return cast(Tensor, self.cam_layer(self.nonlinear2(self.linear1(self.nonlinear1(x)))))
@@ -200,11 +210,11 @@ class Block(nn.Module):
     """Densely connected layers: each one reads everything before it."""
 
     def __init__(
-        self, layers: int, in_channels: int, shape: CAMPPlusShape, dilation: int, context: Context
+        self, layers: int, in_channels: int, shape: CAMPPlusShape, dilation: int, mask: type[ContextMask]
     ) -> None:
         super().__init__()
         for i in range(layers):
-            layer = DenseLayer(in_channels + i * shape.growth, shape, dilation, context)
+            layer = DenseLayer(in_channels + i * shape.growth, shape, dilation, mask)
             self.add_module(f"tdnnd{i + 1}", layer)
 
     def forward(self, x: Tensor) -> Tensor:  # (B, C, T) -> (B, C + layers * growth, T)
@@ -241,7 +251,7 @@ class Dense(nn.Module):
 class CAMPPlus(nn.Module):
     """The network: ``(B, T, F)`` log-mel features, mean over time removed, to ``(B, E)``."""
 
-    def __init__(self, shape: CAMPPlusShape | None = None, context: Context = utterance_context) -> None:
+    def __init__(self, shape: CAMPPlusShape | None = None, mask: type[ContextMask] = ContextMask) -> None:
         super().__init__()
         self.shape = shape = shape or CAMPPlusShape()
         self.head = Head(shape.head_channels)
@@ -251,7 +261,7 @@ class CAMPPlus(nn.Module):
         )
         channels = shape.init_channels
         for i, (layers, dilation) in enumerate(zip(shape.layers, shape.dilations, strict=True), start=1):
-            self.xvector.add_module(f"block{i}", Block(layers, channels, shape, dilation, context))
+            self.xvector.add_module(f"block{i}", Block(layers, channels, shape, dilation, mask))
             channels += layers * shape.growth
             self.xvector.add_module(f"transit{i}", Transit(channels))
             channels //= 2
@@ -263,14 +273,14 @@ class CAMPPlus(nn.Module):
     def forward(self, features: Tensor) -> Tensor:  # (B, T, F) -> (B, E)
         return cast(Tensor, self.xvector(self.head(features.transpose(1, 2))))
 
-    def frames(self, features: Tensor) -> Tensor:  # (B, T, F) -> (B, C, T / 2)
+    def frames(self, features: Tensor) -> Tensor:  # (B, T, F) -> (B, T / 2, C)
         """What the statistics are taken of: 512 channels, a frame every 20 ms."""
         x = self.head(features.transpose(1, 2))
         for name, module in self.xvector.named_children():
             if name == "stats":
                 break
             x = module(x)
-        return cast(Tensor, x)
+        return cast(Tensor, x.transpose(1, 2))
 
     def embed(self, statistics: Tensor) -> Tensor:  # (B, 2 C) -> (B, E)
         """The embedding of a mean and a standard deviation over frames."""
@@ -278,7 +288,7 @@ class CAMPPlus(nn.Module):
 
     def dense(self) -> CAMPPlus:
         """The same weights with moving context: a network whose `frames` may run over any length."""
-        network = CAMPPlus(self.shape, moving_context)
+        network = CAMPPlus(self.shape, MovingContextMask)
         network.load_state_dict(self.state_dict(), assign=True)
         return network.eval().requires_grad_(False)
 

@@ -33,7 +33,7 @@ from diarize.errors import DiarizeError, StreamFinished
 from diarize.features import FRAME_LENGTH, FRAME_SHIFT, log_mel, log_mel_moving
 from diarize.stages.items import Window
 
-TILE = 10 * SAMPLE_RATE
+TILE = 20 * SAMPLE_RATE
 """Samples a tile is about: longer ones gain little time and wait longer."""
 
 MARGIN = 2 * SAMPLE_RATE // 5
@@ -94,9 +94,9 @@ class CAMPPlusEmbedder:
 
 
 def pooled(frames: NDArray[np.float32], start: int, end: int) -> NDArray[np.float32]:
-    """Mean and standard deviation (2 C,) of the frames (C, T') that lie inside a span of samples."""
-    inside = frames[:, -(-start // STRIDE) : (end - FRAME_LENGTH) // STRIDE + 1]
-    return np.concatenate([inside.mean(1), inside.std(1, ddof=1)])
+    """Mean and standard deviation (2 C,) of the frames (T', C) that lie inside a span of samples."""
+    inside = frames[-(-start // STRIDE) : (end - FRAME_LENGTH) // STRIDE + 1]
+    return np.concatenate([inside.mean(0), inside.std(0, ddof=1)])
 
 
 @dataclass
