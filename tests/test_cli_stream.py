@@ -545,7 +545,7 @@ def test_a_real_microphone(here, short):
     with room(here) as environment, process("mic:pulse", "-o", "out.rttm", env=environment) as running:
         notes = running.stderr.readline().decode()
         assert notes.startswith("listening to microphone pulse, ")
-        time.sleep(1)
+        time.sleep(2.5)  # a null sink asleep takes up to two seconds to notice that somebody listens
         subprocess.run(["paplay", "short.wav"], env=environment, check=True)
         time.sleep(3)
         running.send_signal(signal.SIGINT)
