@@ -1,6 +1,6 @@
 """From which score are two pieces of speech one speaker: error rates and thresholds, measured.
 
-    python benchmarks/verification.py SPEAKERS_DIR [--model NAME] [--at COSINE] [--json]
+    python benchmarks/verification.py SPEAKERS_DIR [--model NAME] [--precision f32] [--at COSINE] [--json]
 
 SPEAKERS_DIR holds corpora, a corpus its speakers' folders, a speaker's folder utterances. Pieces are
 non-overlapping windows of 1.5 s and of 3 s inside the speech regions of our VAD, at most `--windows` of
@@ -267,12 +267,15 @@ def measure(model: str, trials: Trials, num_speakers: int, at: Sequence[float], 
     return figures
 
 
-def report(folder: Path, model: str, most: int, at: Sequence[float]) -> Iterator[dict[str, Any]]:
+def report(
+    folder: Path, model: str, precision: str, most: int, at: Sequence[float]
+) -> Iterator[dict[str, Any]]:
     """The rows of the table of one model: pooled, then by corpus."""
     utterances, corpora = find(folder)
     if not utterances:
         raise SystemExit(f"{folder} must hold corpus/speaker/utterance files, found none")
-    pieces = embed(utterances, CAMPPlusEmbedder(open_engine(models.resolve(model))), most)
+    engine = open_engine(models.resolve(model), precision=precision)
+    pieces = embed(utterances, CAMPPlusEmbedder(engine), most)
     count = np.bincount([utterance.speaker for utterance in utterances])
     for kind, (left, right) in KINDS.items():
         everything = pair(pieces[left], pieces[right], count == 1)
@@ -324,6 +327,7 @@ def main() -> None:
     )
     parser.add_argument("speakers", metavar="SPEAKERS_DIR", type=Path)
     parser.add_argument("--model", action="append", choices=MODELS, help="by default both")
+    parser.add_argument("--precision", default="f32", choices=("f32", "bf16"), help="of the network (f32)")
     parser.add_argument("--at", type=float, action="append", default=[], help="one more threshold to judge")
     parser.add_argument("--windows", type=int, default=6, help="windows an utterance at most (6)")
     parser.add_argument("--json", action="store_true", help="one JSON object a row")
@@ -338,7 +342,7 @@ def main() -> None:
                     f"{'seconds':<10}{'targets':<8}{'corpus':<24}{'spk':>4}{'targets':>8}{'impost.':>8}{'EER':>7}"
                     f"{'at':>7} {'95 %':<11}{'mDCF':>6}  {'default':<10}{'FA':>6}{'FR':>6}"
                 )
-            for row in report(options.speakers, model, options.windows, options.at):
+            for row in report(options.speakers, model, options.precision, options.windows, options.at):
                 print(json.dumps(row) if options.json else line(row), flush=True)
     except DiarizeError as error:
         sys.exit(str(error))
