@@ -152,7 +152,11 @@ class Config:
         "openvino (CPUs), torch (CUDA, and CPUs for reference), or auto: what this machine runs best",
         choices=("auto", "openvino", "torch"),
     )
-    precision: str = option("f32", "f32, or bf16 where openvino and the CPU have it", choices=("f32", "bf16"))
+    precision: str = option(
+        "auto",
+        "bf16 (openvino on CPUs that compute in it; as good and faster), f32, or auto: bf16 where it can be",
+        choices=("auto", "f32", "bf16"),
+    )
     device: str = option("auto", "auto (CUDA where there is one), cpu, cuda, cuda:1, ...")
     threads: int = option(0, "calls on the network side by side on the CPU; 0: one a core", low=0)
     vad: VadConfig = field(default_factory=VadConfig)

@@ -45,7 +45,7 @@ BLOCK = 512 * FRAME
 UNHURRIED = 32 * FRAME
 """Samples that are held until they pass, while nobody waits for turns: the VAD is faster on many frames."""
 
-NO_MATTER = ("engine", "device", "threads")
+NO_MATTER = ("engine", "device", "precision", "threads")
 """Options that a saved stream need not find again: the turns depend on them by rounding at most."""
 
 LONGEST_GAP_S = 24 * 3600

@@ -261,10 +261,11 @@ def machine_with(monkeypatch, *, openvino: bool, cuda: bool, bf16: bool) -> None
     ("here", "asked", "chosen"),
     [
         ("openvino", (), ("openvino", "cpu", "f32")),
-        ("openvino bf16", (), ("openvino", "cpu", "f32")),
+        ("openvino bf16", (), ("openvino", "cpu", "bf16")),
         ("openvino bf16", ("auto", "auto", "bf16"), ("openvino", "cpu", "bf16")),
         ("openvino bf16 cuda", (), ("torch", "cuda", "f32")),
-        ("openvino bf16 cuda", ("openvino",), ("openvino", "cpu", "f32")),
+        ("openvino bf16", ("auto", "auto", "f32"), ("openvino", "cpu", "f32")),
+        ("openvino bf16 cuda", ("openvino",), ("openvino", "cpu", "bf16")),
         ("openvino bf16 cuda", ("auto", "cpu", "bf16"), ("openvino", "cpu", "bf16")),
         ("openvino", ("torch",), ("torch", "cpu", "f32")),
         ("openvino cuda", ("torch", "cuda:1"), ("torch", "cuda:1", "f32")),

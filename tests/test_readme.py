@@ -14,6 +14,7 @@ from conftest import ROOT
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCK = re.compile(r"```(\w+)\n(.*?)```", re.DOTALL)
 BLOCKS = BLOCK.findall(README)
+NUMBER = re.compile(r"\d+\.\d+")
 STREAMING = (ROOT / "docs" / "streaming.md").read_text(encoding="utf-8")
 
 
@@ -44,7 +45,9 @@ def test_the_python_blocks_run_and_print_what_is_shown(recordings):
             shown.append((len(said) - 1, block.strip()))
     assert len(shown) == 2
     for index, block in shown:
-        assert said[index] == block
+        assert NUMBER.sub("#", said[index]) == NUMBER.sub("#", block)
+        numbers = [[float(number) for number in NUMBER.findall(text)] for text in (said[index], block)]
+        assert numbers[0] == pytest.approx(numbers[1], abs=0.005)  # processors differ in precision
 
 
 def test_the_page_on_streaming_runs(recordings, write_wav, tmp_path):

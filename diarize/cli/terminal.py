@@ -56,7 +56,7 @@ EngineOption = Annotated[
 PrecisionOption = Annotated[
     str | None,
     typer.Option(
-        "--precision", help="f32; or bf16: faster on CPUs that have it, the scores differ in the third digit."
+        "--precision", help="f32, bf16 (faster; scores differ in the third digit), auto: bf16 where it can be."
     ),
 ]
 ThreadsOption = Annotated[

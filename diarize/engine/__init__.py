@@ -29,7 +29,7 @@ def open_engine(
     *,
     engine: str = "auto",
     device: str = "auto",
-    precision: str = "f32",
+    precision: str = "auto",
     threads: int = 0,
     note: Note | None = None,
 ) -> Engine:
@@ -37,7 +37,7 @@ def open_engine(
 
     engine : "openvino", "torch", or "auto": PyTorch on CUDA, else OpenVINO if it is installed
     device : "cpu", "cuda", "cuda:1", ..., or "auto": CUDA where there is one
-    precision : "f32", or "bf16" with OpenVINO on a processor that computes in it
+    precision : "f32", "bf16" with OpenVINO on a processor that computes in it, or "auto": bf16 where it can be
     threads : calls side by side on the CPU; 0: one a core
     note : told before the network is converted, which takes some seconds and is done once
 
@@ -53,7 +53,7 @@ def open_engine(
     return TorchEngine(path, device=device, threads=threads)
 
 
-def choose(engine: str = "auto", device: str = "auto", precision: str = "f32") -> tuple[str, str, str]:
+def choose(engine: str = "auto", device: str = "auto", precision: str = "auto") -> tuple[str, str, str]:
     """The engine, the device and the precision that are meant on this machine; "auto" leaves a choice."""
     if device != "auto" and device.split(":")[0] not in ("cpu", "cuda"):
         raise ConfigError(f"device must be 'auto', 'cpu' or 'cuda', got {device!r}")
@@ -77,6 +77,8 @@ def choose(engine: str = "auto", device: str = "auto", precision: str = "f32") -
         raise ConfigError(
             "precision 'bf16' was asked for, but this processor does not compute in it; use 'f32'"
         )
+    if precision == "auto":
+        precision = "bf16" if has_bf16() else "f32"
     return engine, "cpu", precision
 
 
