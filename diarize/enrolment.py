@@ -61,11 +61,11 @@ def recognise(
     embeddings, seconds : of each speaker, the mean direction (E,) and the seconds of speech
     threshold : the score from which two pieces of speech, of so many seconds, are one speaker
     """
-    from scipy.optimize import linear_sum_assignment
-
     speakers = list(embeddings)
     if not speakers or not known:
         return {}
+    from scipy.optimize import linear_sum_assignment
+
     voices = unit(np.stack([voice.total for voice in known]))
     scores = np.stack([embeddings[speaker] for speaker in speakers]).astype(np.float64) @ voices.T
     needed = np.array(

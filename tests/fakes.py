@@ -85,6 +85,9 @@ class FakeEmbedder(ExactEmbedder):
         self.tiles.append((len(samples), list(spans)))
         return self.pool.submit(self._tile, samples, spans, len(self.tiles) % 3)
 
+    def alone(self, samples: NDArray[np.float32]) -> Future[NDArray[np.float32]]:
+        return self.pool.submit(self, [samples])
+
     def _tile(
         self, samples: NDArray[np.float32], spans: Sequence[tuple[int, int]], turn: int
     ) -> NDArray[np.float32]:

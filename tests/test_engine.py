@@ -182,7 +182,7 @@ def test_a_graph_is_converted_once(checkpoint, monkeypatch, tmp_path):
     monkeypatch.setattr(conversion, "cache_dir", lambda: tmp_path)
     told: list[str] = []
     first = OpenVinoEngine(checkpoint, note=told.append).embed(features(1, 60))
-    assert len(told) == 3  # project, dense (for its sizes), window
+    assert len(told) == 2  # project, window
     assert all("small.pt" in line for line in told)
     monkeypatch.setattr(conversion, "convert", None)
     assert np.array_equal(OpenVinoEngine(checkpoint).embed(features(1, 60)), first)

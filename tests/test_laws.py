@@ -39,7 +39,7 @@ from diarize.features import FRAME_SHIFT
 from diarize.live import look_ahead, settling
 from diarize.result import joined
 from diarize.stages.boundaries import turns
-from diarize.stages.embedding import UNDER_WAY, repeat
+from diarize.stages.embedding import TILE, UNDER_WAY, repeat
 from diarize.stages.items import FRAME, Decision, Window
 from diarize.stages.labelling import MAX_STRANGERS, Labeller, LabellerState, Speaker
 from diarize.stages.vad import Vad
@@ -511,8 +511,8 @@ def test_a_dense_row_is_made_of_its_tile_and_its_place(seed):
             own = repeat(samples[window.start : window.end], length)
             assert np.array_equal(row, embedder([own])[0])
             continue
-        number = (window.start + window.end) // 2 // (10 * RATE)
-        first, last = number * 10 * RATE - RATE, (number + 1) * 10 * RATE + RATE
+        number = (window.start + window.end) // 2 // TILE
+        first, last = number * TILE - RATE, (number + 1) * TILE + RATE
         tile, start = samples[max(0, first) : last], max(0, first)
         (expected,) = embedder.tile(tile, [(window.start - start, window.end - start)]).result()
         assert np.array_equal(row, expected)
@@ -525,7 +525,7 @@ def test_a_tile_is_computed_once():
     rng = np.random.default_rng(0)
     samples = np.concatenate([speech(0.1, 95.0, rng), silence(3.0), speech(0.3, 40.0, rng)])
     pushed(diarizer, cuts(samples, rng, 9000))
-    assert len(embedder.tiles) == 14
+    assert len(embedder.tiles) == 7
 
 
 # 7. The count you asked for ----------------------------------------------------------------------
@@ -704,12 +704,12 @@ def test_what_is_held_does_not_grow(embedding):
     for _ in range(6):  # a monologue of 40 s, then a pause
         for voice in (0.0, 0.2):
             stream.push(speech(voice, 20.0, rng))
-            assert held(stream) <= 26 * RATE
+            assert held(stream) <= 2 * TILE + 6 * RATE
             assert len(stream.embedding.under_way) <= UNDER_WAY
         stream.push(silence(20.0))
-        assert held(stream) <= 21 * RATE
+        assert held(stream) <= 2 * TILE + RATE
         stream.push(silence(60.0))
-        assert held(stream) <= 14 * RATE
+        assert held(stream) <= TILE + 4 * RATE
         assert len(stream.settled.state.rows.rows) <= 16
     stream.finish()
     assert len(stream.settled.state.rows.index()) == len(stream.settled.state.windows_found) > 300

@@ -56,7 +56,8 @@ EngineOption = Annotated[
 PrecisionOption = Annotated[
     str | None,
     typer.Option(
-        "--precision", help="f32, bf16 (faster; scores differ in the third digit), auto: bf16 where it can be."
+        "--precision",
+        help="f32, bf16 (faster; scores move in the third digit) or auto: bf16 if possible.",
     ),
 ]
 ThreadsOption = Annotated[

@@ -37,7 +37,7 @@ def open_engine(
 
     engine : "openvino", "torch", or "auto": PyTorch on CUDA, else OpenVINO if it is installed
     device : "cpu", "cuda", "cuda:1", ..., or "auto": CUDA where there is one
-    precision : "f32", "bf16" with OpenVINO on a processor that computes in it, or "auto": bf16 where it can be
+    precision : "f32"; "bf16", with OpenVINO on a processor that computes in it; "auto": bf16 where it can be
     threads : calls side by side on the CPU; 0: one a core
     note : told before the network is converted, which takes some seconds and is done once
 

@@ -6,7 +6,7 @@
     project     a mean and a deviation to an embedding                      (1, 2 C) -> (1, E)
 
 Converting takes PyTorch and some seconds a program, so graphs stay in the cache, in a folder whose name
-says what they were made of: the checkpoint, our network's source, OpenVINO's version. They are kept in
+says what they were made of: the checkpoint, our sources, OpenVINO's version. They are kept in
 f32 whatever the precision, which is chosen when a graph is compiled (half a second). A file counts only
 with the sha256 that was noted when all of it was written; anything else is made anew.
 """
@@ -33,6 +33,9 @@ logger = logging.getLogger(__name__)
 
 SHORT_FRAMES = 200
 """Inputs of up to so many feature frames (2 s) lie within one segment of the masks."""
+
+FEATURE_BINS = ["diarize", "feature_bins"]
+"""Where a graph says how many mel bins the network was made for."""
 
 TRACED_FRAMES = {"window": 120, "utterance": 220, "dense": 120}
 """Lengths that the programs are traced at; the graphs take any."""
@@ -67,7 +70,7 @@ def key(path: Path) -> str:
     import openvino
 
     network = Path(__file__).parents[1] / "networks" / "campplus.py"  # not imported: that takes PyTorch
-    source = hashlib.sha256(network.read_bytes()).hexdigest()
+    source = hashlib.sha256(network.read_bytes() + Path(__file__).read_bytes()).hexdigest()
     return f"{file_sha256(path)[:16]}-{source[:8]}-openvino-{openvino.__version__.split('-')[0]}"
 
 
@@ -115,6 +118,7 @@ def convert(path: Path, program: str, note: Note | None = None) -> Any:
         )
         model = openvino.convert_model(torch.jit.freeze(traced), example_input=example)
     model.reshape(shape)
+    model.set_rt_info(bins, FEATURE_BINS)
     return model
 
 

@@ -30,6 +30,10 @@ class Engine(Protocol):
         """The exact network over n inputs of any lengths; (n, E), not normalised."""
         ...
 
+    def row(self, features: Features) -> NDArray[np.float32]:
+        """As `embed` of one input, on the caller's thread; (E,)."""
+        ...
+
     def frames(self, features: Features) -> NDArray[np.float32]:
         """The dense network over one input, on the caller's thread; (T', C), a frame every 20 ms."""
         ...

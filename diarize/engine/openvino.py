@@ -1,8 +1,8 @@
 """CAM++ in OpenVINO: the default on CPUs. PyTorch is loaded only to convert a checkpoint, once.
 
-Each program of the network (`diarize.engine.conversion`) is compiled when it is first used. There are as
-many streams as threads, one thread each, so the bits do not depend on their number, and one input a
-call, so they do not depend on other inputs.
+Each program of the network (`diarize.engine.conversion`) is loaded and compiled when it is first used, on
+the thread that uses it, while the others go on. There are as many streams as threads, one thread each, so
+the bits do not depend on their number, and one input a call, so they do not depend on other inputs.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ import os
 import threading
 from collections import deque
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from diarize.engine.conversion import SHORT_FRAMES, converted
+from diarize.engine.conversion import FEATURE_BINS, SHORT_FRAMES, converted
 from diarize.engine.interface import Features, Note
 from diarize.engine.workers import Workers
 from diarize.errors import DiarizeError
@@ -45,8 +45,8 @@ class OpenVinoEngine(Workers):
         self.precision = precision
         self.note = note
         super().__init__(threads)
-        self.embedding_size = self._program("project").out_channels
-        self.feature_bins = self._program("dense").in_channels
+        project = self._program("project")
+        self.embedding_size, self.feature_bins = project.out_channels, project.feature_bins
 
     def begin(self) -> None:
         """Refuse to begin where a parent process has begun: OpenVINO's threads do not survive a fork.
@@ -64,7 +64,7 @@ class OpenVinoEngine(Workers):
 
     def embed(self, inputs: Sequence[Features]) -> NDArray[np.float32]:
         """The exact network over n inputs; (n, E), not normalised."""
-        rows = [self.submit(self._embed, features) for features in inputs]
+        rows = [self.submit(self.row, features) for features in inputs]
         return np.asarray([row.result() for row in rows], np.float32).reshape(-1, self.embedding_size)
 
     def frames(self, features: Features) -> NDArray[np.float32]:
@@ -78,7 +78,8 @@ class OpenVinoEngine(Workers):
         rows = [program(row[None])[0] for row in np.asarray(statistics, np.float32)]
         return np.asarray(rows, np.float32).reshape(-1, self.embedding_size)
 
-    def _embed(self, features: Features) -> NDArray[np.float32]:
+    def row(self, features: Features) -> NDArray[np.float32]:
+        """The exact network over one input, on this thread; (E,)."""
         program = self._program("window" if len(features) <= SHORT_FRAMES else "utterance")
         row: NDArray[np.float32] = program(features[None])[0]
         return row
@@ -87,7 +88,7 @@ class OpenVinoEngine(Workers):
         self.here()
         with self.lock:
             if name not in self._programs:
-                self._programs[name] = Program(converted(self.path, name, self.note), self)
+                self._programs[name] = Program(name, self)
             return self._programs[name]
 
 
@@ -103,13 +104,10 @@ def meet_numpy() -> None:
 
 
 class Program:
-    """One compiled graph, with as many requests for calls as were ever under way at once."""
+    """One graph, compiled at its first call, with as many requests as calls were ever under way at once."""
 
-    def __init__(self, model: Any, engine: OpenVinoEngine) -> None:
-        self.model = model
-        self.in_channels = int(model.input(0).partial_shape[-1].get_length())
-        last = model.output(0).partial_shape[-1]
-        self.out_channels = 0 if last.is_dynamic else int(last.get_length())
+    def __init__(self, name: str, engine: OpenVinoEngine) -> None:
+        self.source = engine.path, name, engine.note
         self.settings = {
             # Without the first OpenVINO chooses bf16 by itself where the processor has it.
             "INFERENCE_PRECISION_HINT": engine.precision,
@@ -120,6 +118,21 @@ class Program:
         self.requests: deque[Any] = deque()
         self.lock = threading.Lock()
         self.compiled: Any = None
+
+    @cached_property
+    def graph(self) -> Any:
+        """As it was converted (`openvino.Model`)."""
+        return converted(*self.source)
+
+    @property
+    def out_channels(self) -> int:
+        """Channels of the output."""
+        return int(self.graph.output(0).partial_shape[-1].get_length())
+
+    @property
+    def feature_bins(self) -> int:
+        """Mel bins that the network was made for."""
+        return int(self.graph.get_rt_info(FEATURE_BINS).value)
 
     def __call__(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
         """Run it on one array; returns a copy of its only output."""
@@ -140,6 +153,6 @@ class Program:
 
         with self.lock:
             if self.compiled is None:
-                self.compiled = openvino.Core().compile_model(self.model, "CPU", self.settings)
-                self.model = None  # the compiled network has weights of its own
+                self.compiled = openvino.Core().compile_model(self.graph, "CPU", self.settings)
+                del self.graph  # the compiled network has weights of its own
             return self.compiled.create_infer_request()

@@ -76,6 +76,11 @@ class TorchEngine(Workers):
             row[:] = future.result()
         return rows
 
+    def row(self, features: Features) -> NDArray[np.float32]:
+        """The exact network over one input, on this thread; (E,)."""
+        row: NDArray[np.float32] = self._call([features])[0]
+        return row
+
     def frames(self, features: Features) -> NDArray[np.float32]:
         """The dense network over one input, on this thread; (T', C)."""
         import torch

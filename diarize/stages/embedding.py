@@ -21,7 +21,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from itertools import groupby
-from typing import Protocol
+from typing import Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -72,6 +72,10 @@ class DenseEmbedder(Embedder, Protocol):
         """
         ...
 
+    def alone(self, samples: NDArray[np.float32]) -> Future[NDArray[np.float32]]:
+        """The exact row of one piece, (1, E); computed beside the caller."""
+        ...
+
 
 class CAMPPlusEmbedder:
     """CAM++ on an engine; one serves any number of streams and threads."""
@@ -88,9 +92,16 @@ class CAMPPlusEmbedder:
         """Rows (n, E) of n spans of a tile; computed on one of the engine's threads."""
         return self.engine.submit(self._tile, samples, spans)
 
+    def alone(self, samples: NDArray[np.float32]) -> Future[NDArray[np.float32]]:
+        """The exact row of one piece, (1, E); computed on one of the engine's threads."""
+        return self.engine.submit(self._alone, samples)
+
     def _tile(self, samples: NDArray[np.float32], spans: Sequence[Samples]) -> NDArray[np.float32]:
         frames = self.engine.frames(log_mel_moving(samples, self.engine.feature_bins))
         return unit(self.engine.project(np.stack([pooled(frames, *span) for span in spans])))
+
+    def _alone(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
+        return unit(self.engine.row(log_mel(samples, self.engine.feature_bins))[None])
 
 
 def pooled(frames: NDArray[np.float32], start: int, end: int) -> NDArray[np.float32]:
@@ -126,14 +137,9 @@ class Embedding:
         self.embedder = embedder
         self.length = config.length
         self.around = -(-(self.length // 2 + MARGIN) // STRIDE) * STRIDE
-        self.tile = getattr(embedder, "tile", None) if config.embedding == "dense" else None
+        self.dense = config.embedding == "dense" and hasattr(embedder, "tile")
         self.state = state or EmbeddingState()
         self.under_way: deque[tuple[list[Window], Future[NDArray[np.float32]]]] = deque()
-
-    @property
-    def dense(self) -> bool:
-        """Whether rows that can wait are computed densely."""
-        return self.tile is not None
 
     def hear(self, samples: NDArray[np.float32]) -> None:
         """Take the next samples, before the windows that lie in them."""
@@ -240,20 +246,17 @@ class Embedding:
             yield state.firsts[i] and last
 
     def _begin(self, number: int, windows: list[Window], alone: list[bool]) -> None:
-        if self.tile is None:
-            raise DiarizeError("no embedder for tiles; this is a bug, please report it")
+        embedder = cast(DenseEmbedder, self.embedder)
         start = max(0, number * TILE - self.around)
         end = min((number + 1) * TILE + self.around, self.state.end)
         tile = self._samples(start, end)
         for by_itself, pairs in groupby(zip(windows, alone, strict=True), lambda pair: pair[1]):
             some = [window for window, _ in pairs]
             if by_itself:
-                done: Future[NDArray[np.float32]] = Future()
-                done.set_result(np.stack([row for _, row in self._exact(some)]))
-                self.under_way.append((some, done))
+                self.under_way += [([window], embedder.alone(self._piece(window))) for window in some]
             else:
                 spans = [(window.start - start, window.end - start) for window in some]
-                self.under_way.append((some, self.tile(tile, spans)))
+                self.under_way.append((some, embedder.tile(tile, spans)))
 
     def _landed(self, most: int) -> list[tuple[Window, Row]]:
         """The rows that are here, in order; waits until no more than `most` tiles are under way."""
@@ -268,8 +271,11 @@ class Embedding:
     def _exact(self, windows: Sequence[Window]) -> list[tuple[Window, Row]]:
         if not windows:
             return []
-        pieces = [repeat(self._samples(window.start, window.end), self.length) for window in windows]
-        return list(zip(windows, self.embedder(pieces), strict=True))
+        return list(zip(windows, self.embedder([self._piece(window) for window in windows]), strict=True))
+
+    def _piece(self, window: Window) -> NDArray[np.float32]:
+        """What is embedded exactly for a window."""
+        return repeat(self._samples(window.start, window.end), self.length)
 
     def _samples(self, start: int, end: int) -> NDArray[np.float32]:
         state = self.state
