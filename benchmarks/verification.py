@@ -1,17 +1,22 @@
-"""From which score are two pieces of speech one speaker: error rates and thresholds, measured.
+"""From which score are two pieces of speech one speaker, and how sure is that: error rates, measured.
 
-    python benchmarks/verification.py SPEAKERS_DIR [--model NAME] [--precision f32] [--at COSINE] [--json]
+    python benchmarks/verification.py SPEAKERS_DIR [--model NAME] [--precision f32] [--channels]
+        [--at COSINE] [--json]
 
 SPEAKERS_DIR holds corpora, a corpus its speakers' folders, a speaker's folder utterances. Pieces are
-non-overlapping windows of 1.5 s and of 3 s inside the speech regions of our VAD, at most `--windows` of
-them spread over an utterance, and whole utterances with all their samples, as `Diarizer.verify` takes
-them; "1.5/whole" compares the one with the other. An embedding is computed per piece, nothing is cached.
+non-overlapping windows of .5 to 3 s inside the speech regions of our VAD, at most `--windows` of them
+spread over an utterance, and whole utterances with all their samples, as `Diarizer.verify` takes them;
+"1.5/whole" compares the one with the other. An embedding is computed per piece, nothing is cached.
 
 Targets are pieces of different utterances of a speaker ("across"); of speakers with a single utterance,
 different windows of it, counted apart ("within"). Impostors are two speakers of one corpus, so that a
 difference between recordings is not taken for one between voices. Every speaker weighs the same: their
 target trials sum to 1, and so do the impostor trials they take part in. The interval of the threshold is
 the middle 95 % of bootstrap draws over all speakers.
+
+Cllr, in bits, is that of the package's calibration; "own" that of a slope and a zero fitted to the same
+kind of trials of other speakers; "min" what no calibration removes. `--channels` codes one side of the
+trials, then both (`channels.py`; simulated).
 """
 
 from __future__ import annotations
@@ -25,6 +30,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from channels import CHANNELS, Channel, through
 from numpy.typing import NDArray
 
 from diarize import calibration, models, verification
@@ -32,16 +38,19 @@ from diarize.audio import SAMPLE_RATE, read_audio
 from diarize.config import Config
 from diarize.engine import open_engine
 from diarize.errors import DiarizeError
-from diarize.stages.embedding import CAMPPlusEmbedder
+from diarize.stages.embedding import CAMPPlusEmbedder, repeat
 from diarize.stages.regions import Regions
 from diarize.stages.vad import SileroVad, Vad
+from diarize.trials import Curve, cllr, left_out, min_cllr, regress
 
 MODELS = ("campplus-zh-en", "campplus-zh-cn")
 WHOLE = 0.0
-KINDS = {"1.5": (1.5, 1.5), "3": (3.0, 3.0), "1.5/whole": (1.5, WHOLE), "whole": (WHOLE, WHOLE)}
+SHORT = (0.5, 1.0, 1.5, 3.0)
+KINDS = {f"{seconds:g}": (seconds, seconds) for seconds in SHORT}
+KINDS |= {"1.5/whole": (1.5, WHOLE), "whole": (WHOLE, WHOLE)}
+CODED = {"1.5": (1.5, 1.5), "3": (3.0, 3.0), "whole": (WHOLE, WHOLE)}
 DRAWS = 1000
 SEED = 0
-P_TARGET = 0.01  # of minDCF; both costs are 1
 
 
 @dataclass(frozen=True)
@@ -113,22 +122,27 @@ def windows(speech: Sequence[tuple[int, int]], seconds: float, most: int) -> lis
     return [found[i] for i in np.linspace(0, len(found) - 1, most).round().astype(int)]
 
 
-def embed(utterances: list[Utterance], embedder: CAMPPlusEmbedder, most: int) -> dict[float, Pieces]:
-    """The pieces of every length."""
-    network = SileroVad()
-    rows: dict[float, list[NDArray[np.float32]]] = {1.5: [], 3.0: [], WHOLE: []}
+def embed(
+    utterances: list[Utterance], embedder: CAMPPlusEmbedder, most: int, channel: Channel | None = None
+) -> dict[float, Pieces]:
+    """The pieces of every length, of utterances that came through a channel."""
+    network, length = SileroVad(), Config().windows.length
+    rows: dict[float, list[NDArray[np.float32]]] = {
+        seconds: [] for seconds in ((1.5, 3.0) if channel else SHORT) + (WHOLE,)
+    }
     of: dict[float, list[tuple[float, int]]] = {seconds: [] for seconds in rows}
     for number, utterance in enumerate(utterances):
         samples = read_audio(utterance.path)
+        samples = through(samples, channel) if channel else samples
         speech = regions(samples, network)
-        for seconds in (1.5, 3.0):
-            cut = [samples[left:right] for left, right in windows(speech, seconds, most)]
+        for seconds in list(rows)[:-1]:
+            cut = [repeat(samples[left:right], length) for left, right in windows(speech, seconds, most)]
             if cut:
                 rows[seconds].append(embedder(cut))
                 of[seconds] += [(seconds, number)] * len(cut)
-        whole = verification.embed(embedder, samples, Config().windows.length, str(utterance.path))
+        whole = verification.embed(embedder, samples, length, str(utterance.path))
         rows[WHOLE].append(whole[None])
-        of[WHOLE].append((len(samples) / SAMPLE_RATE, number))
+        of[WHOLE].append((sum(end - start for start, end in speech) / SAMPLE_RATE, number))
         show(f"{number + 1} of {len(utterances)} utterances")
     show("")
     pieces = {}
@@ -182,41 +196,12 @@ def weigh(trials: Trials) -> NDArray[np.float64]:
 # Figures
 
 
-class Curve:
-    """Weighted false accepts and rejects of trials, over every score as a threshold."""
+class Judged(Curve):
+    """The curve of weighted trials."""
 
     def __init__(self, trials: Trials) -> None:
-        order = np.argsort(trials.score, kind="stable")
-        self.trials = trials[order]
-        self.weights = weigh(self.trials)
-        self.target = self.trials.a == self.trials.b
-        # The first of equal scores: what lies before it is rejected, the rest accepted.
-        self.first = np.searchsorted(self.trials.score, self.trials.score)
-
-    def rates(self, weights: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Shares of impostors accepted and of targets rejected with each score as the threshold."""
-        targets = np.concatenate([[0.0], np.cumsum(np.where(self.target, weights, 0))])
-        impostors = np.concatenate([[0.0], np.cumsum(np.where(self.target, 0, weights))])
-        accepted = 1 - impostors[:-1][self.first] / impostors[-1]
-        return accepted, targets[:-1][self.first] / targets[-1]
-
-    def equal(self, weights: NDArray[np.float64]) -> tuple[float, float]:
-        """Equal error rate, and its threshold: the middle of the gap where there is one."""
-        accepted, rejected = self.rates(weights)
-        score = self.trials.score
-        below = int(np.searchsorted(rejected - accepted, 0, side="left"))  # it never falls with the score
-        up_to = int(np.searchsorted(rejected - accepted, 0, side="right"))
-        first, last = max(0, below - 1), max(0, up_to - 1)
-        near = min(
-            (abs(rejected[k] - accepted[k]), (rejected[k] + accepted[k]) / 2)
-            for k in {first, last, min(up_to, len(score) - 1)}
-        )
-        return float(near[1]), float((score[first] + score[last]) / 2)
-
-    def cost(self) -> float:
-        """The least normalised detection cost (minDCF)."""
-        accepted, rejected = self.rates(self.weights)
-        return float(np.min(rejected + accepted * (1 - P_TARGET) / P_TARGET).clip(max=1.0))
+        super().__init__(trials.score, trials.a == trials.b, weigh(trials))
+        self.trials = trials[self.order]
 
     def at(self, thresholds: NDArray[np.float64]) -> tuple[float, float]:
         """False accepts and false rejects with a threshold (n,) for each trial."""
@@ -239,11 +224,23 @@ class Curve:
         return float(low), float(high)
 
 
+def own(curve: Judged, llr: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Log-likelihood ratios (n,) by a slope and a zero of these trials' own, fitted to other speakers."""
+    features = np.stack([curve.score, np.ones(len(curve.score))], 1)
+
+    def fit(chosen: NDArray[np.bool_]) -> NDArray[np.float64]:
+        parts = features[chosen], curve.target[chosen], llr[chosen], curve.weights[chosen]
+        return regress(*parts)
+
+    return left_out(curve.trials.a, curve.trials.b, fit, lambda found, chosen: features[chosen] @ found)
+
+
 def measure(model: str, trials: Trials, num_speakers: int, at: Sequence[float], draw: bool) -> dict[str, Any]:
     """The figures of one set of trials."""
-    curve = Curve(trials)
+    curve = Judged(trials)
     ours = np.array([calibration.threshold(model, a, b) for a, b in curve.trials.seconds.tolist()])
-    eer, threshold = curve.equal(curve.weights)
+    llr = calibration.slope(model) * (curve.score - ours)
+    eer, threshold = curve.equal()
     accepts, rejects = curve.at(ours)
     figures: dict[str, Any] = {
         "target_speakers": len(np.unique(curve.trials.a[curve.target])),
@@ -256,6 +253,9 @@ def measure(model: str, trials: Trials, num_speakers: int, at: Sequence[float], 
         "threshold": threshold,
         "interval": curve.interval(num_speakers) if draw else None,
         "min_dcf": curve.cost(),
+        "cllr": cllr(llr, curve.target, curve.weights),
+        "left_out": cllr(own(curve, llr), curve.target, curve.weights) if draw else None,
+        "min_cllr": min_cllr(curve.score, curve.target, curve.weights),
         "default": [float(ours.min()), float(ours.max())],
         "accepts": accepts,
         "rejects": rejects,
@@ -268,38 +268,52 @@ def measure(model: str, trials: Trials, num_speakers: int, at: Sequence[float], 
 
 
 def report(
-    folder: Path, model: str, precision: str, most: int, at: Sequence[float]
+    folder: Path, model: str, precision: str, most: int, at: Sequence[float], channels: bool
 ) -> Iterator[dict[str, Any]]:
-    """The rows of the table of one model: pooled, then by corpus."""
+    """The rows of the table of one model: pooled, then by corpus; then across channels."""
     utterances, corpora = find(folder)
     if not utterances:
         raise SystemExit(f"{folder} must hold corpus/speaker/utterance files, found none")
-    engine = open_engine(models.resolve(model), precision=precision)
-    pieces = embed(utterances, CAMPPlusEmbedder(engine), most)
+    embedder = CAMPPlusEmbedder(open_engine(models.resolve(model), precision=precision))
+    pieces = embed(utterances, embedder, most)
     count = np.bincount([utterance.speaker for utterance in utterances])
-    for kind, (left, right) in KINDS.items():
-        everything = pair(pieces[left], pieces[right], count == 1)
+
+    def row(name: str, trials: Trials, left: Pieces, right: Pieces, within: bool, of: str) -> dict[str, Any]:
+        return {
+            "model": model,
+            "seconds": name,
+            "median_s": [float(np.median(side.seconds)) for side in (left, right)],
+            "targets_of": "within" if within else "across",
+            "corpus": of,
+            **measure(model, trials, len(count), at, not within and of not in corpora),
+        }
+
+    for kind, (a, b) in KINDS.items():
+        left, right = pieces[a], pieces[b]
+        everything = pair(left, right, count == 1)
         impostor = everything.a != everything.b
-        for targets in ("across", "within"):
-            chosen = impostor | (everything.within == (targets == "within"))
-            for corpus in (None, *range(len(corpora))):
-                trials = everything[chosen if corpus is None else chosen & (everything.corpus == corpus)]
+        for within in (False, True):
+            chosen = everything[impostor | (everything.within == within)]
+            if (chosen.a == chosen.b).any():
+                yield row(kind, chosen, left, right, within, "all")
+            for corpus in range(len(corpora)):
+                trials = chosen[chosen.corpus == corpus]
                 target = trials.a == trials.b
-                if not target.any() or target.all():
-                    continue
-                yield {
-                    "model": model,
-                    "seconds": kind,
-                    "median_s": [float(np.median(pieces[s].seconds)) for s in (left, right)],
-                    "targets_of": targets,
-                    "corpus": "all" if corpus is None else corpora[corpus],
-                    **measure(model, trials, len(count), at, corpus is None),
-                }
+                if target.any() and not target.all():
+                    yield row(kind, trials, left, right, within, corpora[corpus])
+    for name, channel in CHANNELS.items() if channels else ():
+        coded = embed(utterances, embedder, most, channel)
+        for kind, (a, b) in CODED.items():
+            for left, of in ((pieces[a], "clean"), (coded[a], name)):
+                trials = pair(left, coded[b], count == 1)
+                trials = trials[~trials.within]
+                yield row(kind, trials, left, coded[b], False, f"{of}, {name}")
 
 
 def line(row: dict[str, Any]) -> str:
     """A row of the table, error rates in per cent."""
     low, high = row["interval"] or (float("nan"), float("nan"))
+    left = "" if row["left_out"] is None else f"{row['left_out']:.3f}"
     interval = f"{low:.2f}-{high:.2f}" if row["interval"] else ""
     default = "-".join(dict.fromkeys(f"{value:.2f}" for value in row["default"]))
     others = "".join(
@@ -310,7 +324,8 @@ def line(row: dict[str, Any]) -> str:
     return (
         f"{row['seconds']:<10}{row['targets_of']:<8}{row['corpus']:<24}"
         f"{row['target_speakers']:>4}{row['targets']:>8}{row['impostors']:>8}{100 * row['eer']:>7.1f}"
-        f"{row['threshold']:>7.3f} {interval:<11}{row['min_dcf']:>6.2f}  {default:<10}"
+        f"{row['threshold']:>7.3f} {interval:<11}{row['min_dcf']:>6.2f}"
+        f"{row['cllr']:>7.3f}{left:>7}{row['min_cllr']:>7.3f}  {default:<10}"
         f"{100 * row['accepts']:>6.1f}{100 * row['rejects']:>6.1f}{others}"
     )
 
@@ -330,6 +345,7 @@ def main() -> None:
     parser.add_argument("--precision", default="f32", choices=("f32", "bf16"), help="of the network (f32)")
     parser.add_argument("--at", type=float, action="append", default=[], help="one more threshold to judge")
     parser.add_argument("--windows", type=int, default=6, help="windows an utterance at most (6)")
+    parser.add_argument("--channels", action="store_true", help="also through codecs, simulated")
     parser.add_argument("--json", action="store_true", help="one JSON object a row")
     options = parser.parse_args()
     if not options.speakers.is_dir():
@@ -340,9 +356,12 @@ def main() -> None:
                 print(f"\n{model}: errors in %, FA/FR at the default threshold")
                 print(
                     f"{'seconds':<10}{'targets':<8}{'corpus':<24}{'spk':>4}{'targets':>8}{'impost.':>8}{'EER':>7}"
-                    f"{'at':>7} {'95 %':<11}{'mDCF':>6}  {'default':<10}{'FA':>6}{'FR':>6}"
+                    f"{'at':>7} {'95 %':<11}{'mDCF':>6}{'Cllr':>7}{'own':>7}{'min':>7}  {'default':<10}"
+                    f"{'FA':>6}{'FR':>6}"
                 )
-            for row in report(options.speakers, model, options.precision, options.windows, options.at):
+            for row in report(
+                options.speakers, model, options.precision, options.windows, options.at, options.channels
+            ):
                 print(json.dumps(row) if options.json else line(row), flush=True)
     except DiarizeError as error:
         sys.exit(str(error))

@@ -112,9 +112,14 @@ class ClusteringConfig:
         low=-1,
         high=1,
     )
-    min_cluster_windows: int = option(6, "smaller clusters join the nearest larger one", low=1)
+    refine: str = option(
+        "mixture",
+        "mixture (a model of voices decides who is a speaker and whose each window is), or none",
+        choices=("mixture", "none"),
+    )
+    min_cluster_windows: int = option(4, "smaller clusters join the nearest larger one", low=1)
     min_cluster_from: int = option(19, "but in recordings with fewer windows every cluster stays", low=3)
-    merge_threshold: float = option(0.7, "clusters whose centroids score this are one", low=-1, high=1)
+    merge_threshold: float = option(1.0, "clusters whose centroids score this are one", low=-1, high=1)
     max_rows: int = option(4096, "more windows than this are first summarised by half as many rows", low=16)
     num_speakers: int | None = option(None, "exactly this many speakers; unset: found out", low=1)
     min_speakers: int | None = option(None, "at least this many speakers", low=1)
@@ -128,6 +133,17 @@ class ClusteringConfig:
     def bounds(self) -> Bounds:
         """The counts as bounds."""
         return Bounds.of(self.num_speakers, self.min_speakers, self.max_speakers)
+
+
+@dataclass(frozen=True)
+class VerificationConfig:
+    """Whether two pieces are one voice, fitted to data of your own; `diarize calibrate` writes it."""
+
+    shift: float = option(0.0, "added to the threshold that was measured for the model", low=-2, high=2)
+    scale: float = option(1.0, "multiplies what a score is worth beside that threshold", low=0)
+    prior: float = option(
+        0.5, "of the probability: how likely one voice is before hearing them", low=0.0001, high=0.9999
+    )
 
 
 @dataclass(frozen=True)
@@ -154,14 +170,16 @@ class Config:
     )
     precision: str = option(
         "auto",
-        "bf16 (openvino on CPUs that compute in it; as good and faster), f32, or auto: bf16 where it can be",
-        choices=("auto", "f32", "bf16"),
+        "f32; bf16 (openvino on CPUs that compute in it; as good and faster); "
+        "int8 (openvino, campplus-zh-en; faster still); auto: bf16 or f32",
+        choices=("auto", "f32", "bf16", "int8"),
     )
     device: str = option("auto", "auto (CUDA where there is one), cpu, cuda, cuda:1, ...")
     threads: int = option(0, "calls on the network side by side on the CPU; 0: one a core", low=0)
     vad: VadConfig = field(default_factory=VadConfig)
     windows: WindowsConfig = field(default_factory=WindowsConfig)
     clustering: ClusteringConfig = field(default_factory=ClusteringConfig)
+    verification: VerificationConfig = field(default_factory=VerificationConfig)
     live: LiveConfig = field(default_factory=LiveConfig)
 
     def __post_init__(self) -> None:

@@ -208,7 +208,7 @@ class Diarizer:
         pieces, shorter ones than a window repeated to fill it; `vad=True` leaves out what is not
         speech. Raises AudioError for under 0.1 s.
         """
-        return self.voice(source, sample_rate=sample_rate, channel=channel, vad=vad).embedding
+        return self._voice(source, sample_rate, channel, vad, count=False).embedding
 
     def verify(
         self,
@@ -223,7 +223,9 @@ class Diarizer:
         """Whether two recordings are the same voice.
 
         threshold : for this call only; by default the configuration's, else what was measured for the
-            model and these durations (`diarize.calibration`)
+            model and the seconds of speech in both (`diarize.calibration`)
+
+        With under 1 s of speech in one of them the verdict is not `enough`, and has no probability.
         """
         voice_a = self.voice(a, sample_rate=sample_rate, channel=channel, vad=vad)
         voice_b = self.voice(b, sample_rate=sample_rate, channel=channel, vad=vad)
@@ -232,21 +234,27 @@ class Diarizer:
     def compare(self, a: Voice, b: Voice, *, threshold: float | None = None) -> Verdict:
         """The verdict on two voices embedded before; see `verify`."""
         if threshold is None:
-            threshold = self.threshold(a.seconds, b.seconds)
+            threshold = self.threshold(a.speech_s, b.speech_s)
         elif not -1 <= threshold <= 1:
             raise ConfigError(f"threshold is a cosine, between -1 and 1, got {threshold}")
-        return verification.verdict(a.embedding, b.embedding, threshold)
+        return verification.verdict(a, b, threshold, self.config.model, self.config.verification)
 
     def threshold(self, seconds_a: float, seconds_b: float) -> float:
         """The score from which pieces of speech of these lengths are one speaker."""
         if self.config.clustering.threshold is not None:
             return self.config.clustering.threshold
-        return calibration.threshold(self.config.model, seconds_a, seconds_b)
+        measured = calibration.threshold(self.config.model, seconds_a, seconds_b)
+        return measured + self.config.verification.shift
 
     def voice(
         self, source: Source, *, sample_rate: int | None = None, channel: int | None = None, vad: bool = False
     ) -> Voice:
-        """The embedding of a recording, as `embed` gives it, with the seconds that went into it."""
+        """The embedding of a recording, as `embed` gives it, with the seconds of audio and speech in it."""
+        return self._voice(source, sample_rate, channel, vad, count=True)
+
+    def _voice(
+        self, source: Source, sample_rate: int | None, channel: int | None, vad: bool, count: bool
+    ) -> Voice:
         name = str(source) if isinstance(source, (str, Path)) else "audio"
         samples = read_audio(source, sample_rate=sample_rate, channel=channel)
         if vad:
@@ -254,7 +262,8 @@ class Diarizer:
             if not len(samples):
                 raise AudioError(f"{name}: no speech was found in it")
         row = verification.embed(self.embedder, samples, self.config.windows.length, name)
-        return Voice(row, len(samples) / SAMPLE_RATE)
+        spoken = len(self.speech(samples)) if count and not vad else len(samples)
+        return Voice(row, len(samples) / SAMPLE_RATE, spoken / SAMPLE_RATE)
 
     def speech(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
         """The samples (n,) at 16 kHz that lie in speech regions, joined."""

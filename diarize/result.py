@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from diarize.calibration import ENOUGH_S
 from diarize.errors import FormatError
 
 if TYPE_CHECKING:
@@ -123,10 +125,17 @@ class Voice:
 
     embedding : (E,) float32, unit norm
     seconds : of audio that was embedded
+    speech_s : of that, speech; by default all of it
     """
 
     embedding: NDArray[np.float32]
     seconds: float
+    speech_s: float = field(default=math.nan)
+
+    def __post_init__(self) -> None:
+        """Audio of which nothing else is known is speech."""
+        if math.isnan(self.speech_s):
+            object.__setattr__(self, "speech_s", self.seconds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,10 +144,22 @@ class Verdict:
 
     score : cosine of the two embeddings, in [-1, 1]
     threshold : the score from which two recordings count as one speaker
+    probability : that they are one speaker, calibrated: one half at the threshold measured for the model
+        and these durations. None where there is too little speech to tell
+    prior : how likely one speaker was held before hearing them; the probability depends on it
+    speech_s : seconds of speech on the side that has less; None: not known
     """
 
     score: float
     threshold: float
+    probability: float | None = None
+    prior: float = 0.5
+    speech_s: float | None = None
+
+    @property
+    def enough(self) -> bool:
+        """Whether there is speech enough to tell voices apart, 1 s on both sides."""
+        return self.speech_s is None or self.speech_s >= ENOUGH_S
 
     @property
     def same(self) -> bool:
@@ -150,7 +171,16 @@ class Verdict:
 
     def __str__(self) -> str:
         said, sign = ("same speaker", ">=") if self.same else ("different speakers", "<")
-        return f"{said}: score {self.score:.3f} {sign} threshold {self.threshold:.3f}"
+        figures = f"score {self.score:.3f} {sign} threshold {self.threshold:.3f}"
+        if self.speech_s is not None and not self.enough:
+            tenths = math.floor(10 * self.speech_s) / 10
+            found = f"only {tenths:.1f} s of speech" if self.speech_s > 0 else "no speech"
+            return f"{found}: not enough to tell, {ENOUGH_S:g} s on both sides is; {figures}"
+        if self.probability is None:
+            return f"{said}: {figures}"
+        chance = min(max(self.probability, 0.001), 0.999)  # no data backs more certainty than that
+        prior = "" if self.prior == 0.5 else f" (prior {self.prior:g})"
+        return f"{said}: {figures}, probability {chance:.3f}{prior}"
 
 
 def clock(seconds: float) -> str:

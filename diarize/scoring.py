@@ -235,6 +235,13 @@ def scored_part(reference: Annotation, hypothesis: Annotation) -> Timeline:
     return Timeline([Segment(0.0, end)])
 
 
+def mapping(reference: Annotation, hypothesis: Annotation, *, uem: Timeline) -> dict[Any, Any]:
+    """The reference speaker of each hypothesis speaker that has one, as DER maps them within the UEM."""
+    error_rate, _ = _metrics()
+    found: dict[Any, Any] = error_rate().optimal_mapping(reference.crop(uem), hypothesis.crop(uem))
+    return found
+
+
 def aggregate(scores: Iterable[Score]) -> Overall:
     """The scores of many recordings as one: seconds are added first, rates are made of the sums.
 

@@ -279,8 +279,9 @@ class SharedRows:
         self.embedding_size = embedder.embedding_size
         self.most = most
         self.rows: dict[bytes, NDArray[np.float32]] = {}
-        if (tile := getattr(embedder, "tile", None)) is not None:
-            self.tile = tile  # or everything would be embedded exactly
+        for name in ("tile", "alone"):  # or everything would be embedded exactly
+            if (method := getattr(embedder, name, None)) is not None:
+                setattr(self, name, method)
 
     def __call__(self, pieces: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
         """Embed n pieces of samples; returns (n, E) float32."""

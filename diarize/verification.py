@@ -8,11 +8,13 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from diarize import calibration
 from diarize.audio import SAMPLE_RATE
 from diarize.clustering.affinity import scores
+from diarize.config import VerificationConfig
 from diarize.engine import unit
 from diarize.errors import AudioError
-from diarize.result import Verdict
+from diarize.result import Verdict, Voice
 from diarize.stages.embedding import Embedder, repeat
 
 MAX_PIECE = 60 * SAMPLE_RATE
@@ -46,6 +48,12 @@ def embed(
     return unit((rows * weights[:, None]).sum(0))
 
 
-def verdict(a: NDArray[np.float32], b: NDArray[np.float32], threshold: float) -> Verdict:
-    """Compare two unit rows (E,)."""
-    return Verdict(score=float(scores(np.stack([a, b]))[0, 1]), threshold=float(threshold))
+def verdict(a: Voice, b: Voice, threshold: float, model: str, options: VerificationConfig) -> Verdict:
+    """Compare two voices; the probability is that of the model's calibration, whatever the threshold."""
+    score = float(scores(np.stack([a.embedding, b.embedding]))[0, 1])
+    speech_s = min(a.speech_s, b.speech_s)
+    chance = None
+    if speech_s >= calibration.ENOUGH_S:
+        llr = calibration.llr(model, score, a.speech_s, b.speech_s, options.shift, options.scale)
+        chance = calibration.probability(llr, options.prior)
+    return Verdict(score, float(threshold), chance, options.prior, speech_s)

@@ -151,6 +151,27 @@ def test_verify_two_and_more(here):
     ]
 
 
+def test_verify_says_how_sure_it_is_and_when_it_cannot_tell(here, write_wav):
+    from diarize.audio import read_audio
+
+    short = (read_audio(here / "one.wav")[:8000] * 32767).astype(np.int16)
+    write_wav(here / "short.wav", short, 16000)
+    assert "probability 0.9" in diarize("verify", "one.wav", "again.wav")[0]
+    said = diarize("verify", "one.wav", "short.wav")[0]
+    assert said.startswith("only 0.")
+    assert "s of speech: not enough to tell" in said
+    diarize("verify", "one.wav", "short.wav", "--threshold", "-1", "--exit-code", status=3)
+    matrix, notes = diarize("verify", "one.wav", "again.wav", "short.wav")
+    assert matrix.splitlines()[0].endswith("?")
+    assert "? too little speech to tell: under 1 s in one of the two" in notes
+    pairs = json.loads(diarize("verify", "one.wav", "again.wav", "short.wav", "--json")[0])["pairs"]
+    assert [p["enough"] for p in pairs] == [True, False, False]
+    assert pairs[0]["probability"] > 0.9
+    assert pairs[0]["prior"] == 0.5
+    assert pairs[1]["probability"] is None
+    assert pairs[1]["speech_s"] <= 0.5
+
+
 def test_verify_refuses(here):
     assert "two recordings" in diarize("verify", "one.wav", status=1)[1]
     assert "between -1 and 1" in diarize("verify", "one.wav", "other.wav", "--threshold", "7", status=1)[1]
@@ -187,7 +208,9 @@ def test_config_doctor_and_version(here):
     assert diarize("--version")[0] == f"diarize {__version__}\n"
 
 
-@pytest.mark.parametrize("verb", ["run", "verify", "embed", "score", "models", "config", "doctor"])
+@pytest.mark.parametrize(
+    "verb", ["run", "verify", "calibrate", "embed", "score", "models", "config", "doctor"]
+)
 def test_help_teaches_and_is_light(verb):
     command = (
         "import sys; sys.argv = ['diarize', sys.argv[1], '--help']\n"

@@ -18,7 +18,7 @@ import torch
 import diarize.engine
 from diarize import ConfigError, ModelError
 from diarize.audio import read_audio
-from diarize.engine import choose, conversion, machine, open_engine, unit
+from diarize.engine import choose, conversion, machine, open_engine, quantisation, unit
 from diarize.engine.openvino import OpenVinoEngine
 from diarize.engine.pytorch import TorchEngine
 from diarize.networks.campplus import CAMPPlus, CAMPPlusShape
@@ -27,6 +27,7 @@ from diarize.stages.embedding import CAMPPlusEmbedder, pooled
 GOLDEN = {"campplus-zh-cn": "zh-cn_16k-common", "campplus-zh-en": "zh_en_16k-common_advanced"}
 BF16 = pytest.mark.skipif(not machine.has_bf16(), reason="this processor does not compute in bf16")
 PRECISIONS = [("f32", 0.9999), pytest.param("bf16", 0.999, marks=BF16)]
+DENSE_PRECISIONS = [*PRECISIONS, ("int8", 0.98)]
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +75,7 @@ def test_embeddings_are_those_of_the_original(name, precision, least, data, weig
         assert float(embedder([samples])[0] @ unit(golden[key])) >= least, key
 
 
-@pytest.mark.parametrize(("precision", "least"), PRECISIONS)
+@pytest.mark.parametrize(("precision", "least"), DENSE_PRECISIONS)
 def test_dense_rows_are_those_of_the_reference(precision, least, weights, sample_wav, real_cache):
     samples = read_audio(sample_wav)[7 * 16000 : 19 * 16000]  # speech
     spans = [(start, start + 19200) for start in range(0, 160_000, 12_800)]
@@ -247,6 +248,143 @@ def test_what_is_no_checkpoint_is_refused(tmp_path):
         open_engine(tmp_path / "text.pt", engine="openvino")
 
 
+# Int8 ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def small_dense(checkpoint):
+    """The graph of the small dense network, not quantised."""
+    return conversion.convert(checkpoint, "dense")
+
+
+@pytest.fixture(scope="module")
+def small_ranges(small_dense):
+    """Ranges of the small network."""
+    return quantisation.measured_ranges(small_dense, [features(1, 200)[0][None]])
+
+
+@pytest.fixture
+def int8(checkpoint, small_ranges, monkeypatch):
+    """A function that opens the small network in int8, as if ranges had been measured for it."""
+    monkeypatch.setattr(quantisation, "check", lambda path: None)
+    monkeypatch.setattr(quantisation, "read_ranges", lambda: small_ranges)
+    return lambda **options: OpenVinoEngine(checkpoint, precision="int8", **options)
+
+
+def test_int8_rows_do_not_depend_on_company_or_threads(int8):
+    (one,) = features(1, 333)
+    alone = int8(threads=1).frames(one)
+    for threads in (1, 2, 3):
+        engine = int8(threads=threads)
+        engine.frames(features(1, 60)[0])
+        again = list(ThreadPoolExecutor(4).map(engine.frames, [one, features(1, 148, 3)[0], one]))
+        assert np.array_equal(again[0], alone)
+        assert np.array_equal(again[2], alone)
+
+
+def test_int8_is_of_the_dense_network_alone(int8, checkpoint):
+    quantised = int8()
+    other = OpenVinoEngine(checkpoint, precision="bf16" if machine.has_bf16() else "f32")
+    for frames in (148, 333):
+        (one,) = features(1, frames)
+        assert np.array_equal(quantised.embed([one]), other.embed([one]))
+        ours, reference = quantised.frames(one), other.frames(one)
+        assert not np.array_equal(ours, reference)
+        assert np.corrcoef(ours.ravel(), reference.ravel())[0, 1] > 0.9
+    assert quantised.precision == "int8"
+
+
+def test_int8_computes_in_int8(int8):
+    """Every convolution but the first; one that did not would be slow, not wrong."""
+    engine = int8()
+    engine.frames(features(1, 148)[0])
+    graph = engine._programs["dense-int8"].compiled.get_runtime_model()
+    kinds = [
+        node.get_rt_info()["runtimePrecision"].value
+        for node in graph.get_ops()
+        if node.get_rt_info()["layerType"].value == "Convolution"
+    ]
+    assert len(kinds) == 40
+    assert len([kind for kind in kinds if kind in ("i8", "u8")]) == len(kinds) - 1
+
+
+def test_what_int8_compiles_to_is_kept(int8, monkeypatch, tmp_path, caplog):
+    monkeypatch.setattr(conversion, "cache_dir", lambda: tmp_path)
+    (one,) = features(1, 148)
+    first = int8().frames(one)
+    (blob,) = tmp_path.rglob("*.blob")
+    with monkeypatch.context() as patch:
+        blob.with_name("dense-int8.json").unlink()
+        patch.setattr(conversion, "convert", None)
+        assert np.array_equal(int8(threads=3).frames(one), first)
+    good = blob.read_bytes()
+    for damaged in (good[:-1000], bytes(len(good)), b""):
+        blob.write_bytes(damaged)
+        caplog.clear()
+        assert np.array_equal(int8().frames(one), first)
+        assert "damaged" in caplog.text
+        assert len(blob.read_bytes()) > 1000
+    blob.write_bytes(b"another version's")
+    blob.with_suffix(".json").write_text(json.dumps({"blob": conversion.file_sha256(blob)}))
+    assert np.array_equal(int8().frames(one), first)
+    assert "cannot be used" in caplog.text
+
+
+def test_ranges_are_those_of_exactly_the_quantised_tensors(weights, real_cache):
+    ranges = quantisation.read_ranges()
+    tensors = quantisation.quantised_tensors(conversion.converted(weights("campplus-zh-en"), "dense"))
+    assert {module: len(found) for module, found in tensors.items()} == {
+        module: len(pairs) for module, pairs in ranges.items()
+    }
+    assert sum(map(len, ranges.values())) == 386
+    for module, found in tensors.items():
+        for tensor, (low, high) in zip(found, ranges[module], strict=True):
+            never_negative = tensor.get_node().get_type_name() in ("Relu", "Sigmoid")
+            assert (low == 0) == never_negative, module
+            assert high > 0
+
+
+@pytest.mark.parametrize("change", ["a module is missing", "a range is missing", "a module too many"])
+def test_incomplete_ranges_are_an_error(small_dense, small_ranges, change):
+    ranges = dict(small_ranges)
+    if change == "a module is missing":
+        del ranges["xvector.transit1.linear"]
+    elif change == "a range is missing":
+        ranges["head"] = ranges["head"][:1]
+    else:
+        ranges["head.layer3"] = [(0.0, 1.0)]
+    with pytest.raises(ModelError, match=r"ranges for int8 are not .* 1 modules differ, the first is .+"):
+        quantisation.quantise(small_dense, ranges)
+    assert "FakeQuantize" not in {node.get_type_name() for node in small_dense.get_ops()}
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "not readable"),
+        ('{"head": [[0, 1]', "not readable"),
+        ("[1, 2]", "not readable"),
+        ('{"head": 3}', "not readable"),
+        ('{"head": [[0]]}', "not readable"),
+        ('{"head": [[0, null]]}', "not readable"),
+        ('{"head": [[0, NaN]]}', "head: a range must hold zero"),
+        ('{"head": [[2, 1]]}', "head: a range must hold zero"),
+    ],
+)
+def test_damaged_ranges_are_an_error(monkeypatch, tmp_path, weights, text, said):
+    path = tmp_path / "ranges.json"
+    path.write_text(text)
+    monkeypatch.setattr(quantisation, "RANGES", path)
+    with pytest.raises(ModelError, match=said):
+        OpenVinoEngine(weights("campplus-zh-en"), precision="int8")
+
+
+def test_int8_is_for_the_checkpoint_that_was_measured(checkpoint, weights):
+    for path in (checkpoint, weights("campplus-zh-cn")):
+        with pytest.raises(ConfigError, match="the only model whose ranges were measured; use 'bf16'"):
+            open_engine(path, engine="openvino", precision="int8")
+
+
 # What is chosen -----------------------------------------------------------------------------------
 
 
@@ -267,6 +405,8 @@ def machine_with(monkeypatch, *, openvino: bool, cuda: bool, bf16: bool) -> None
         ("openvino bf16", ("auto", "auto", "f32"), ("openvino", "cpu", "f32")),
         ("openvino bf16 cuda", ("openvino",), ("openvino", "cpu", "bf16")),
         ("openvino bf16 cuda", ("auto", "cpu", "bf16"), ("openvino", "cpu", "bf16")),
+        ("openvino bf16", ("auto", "auto", "int8"), ("openvino", "cpu", "int8")),
+        ("openvino", ("openvino", "cpu", "int8"), ("openvino", "cpu", "int8")),
         ("openvino", ("torch",), ("torch", "cpu", "f32")),
         ("openvino cuda", ("torch", "cuda:1"), ("torch", "cuda:1", "f32")),
         ("", (), ("torch", "cpu", "f32")),
@@ -286,6 +426,8 @@ def test_the_engine_that_is_meant(monkeypatch, here, asked, chosen):
         ("openvino", ("auto", "auto", "bf16"), "does not compute in it; use 'f32'"),
         ("openvino bf16", ("torch", "cpu", "bf16"), "needs engine 'openvino'"),
         ("", ("auto", "auto", "bf16"), "needs engine 'openvino'"),
+        ("", ("auto", "auto", "int8"), "precision 'int8' needs engine 'openvino'"),
+        ("openvino bf16 cuda", ("auto", "auto", "int8"), "precision 'int8' needs engine 'openvino'"),
     ],
 )
 def test_what_cannot_be_is_said(monkeypatch, here, asked, said):

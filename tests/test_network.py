@@ -24,6 +24,7 @@ from diarize.networks.campplus import (
     CAMPPlus,
     CAMPPlusShape,
     MovingContextMask,
+    in_images,
     moving_context,
     segment_means,
 )
@@ -272,7 +273,7 @@ def test_segment_means_are_the_means_of_segments(frames):
 
 
 def test_moving_context_is_twice_the_mean_of_a_second():
-    x = torch.randn(1, 2, 120, generator=torch.Generator().manual_seed(0))
+    x = torch.randn(1, 2, 1, 120, generator=torch.Generator().manual_seed(0))
     context = moving_context(x)
     for i in (0, 10, 25, 26, 60, 119):
         assert torch.allclose(context[..., i], 2 * x[..., max(0, i - 25) : i + 26].mean(-1), atol=1e-6)
@@ -291,8 +292,8 @@ def test_the_dense_network_shares_the_weights(checkpoint):
 
 @pytest.mark.parametrize("frames", [1, 30, 51, 200])
 def test_the_moving_mask_is_the_projection_of_the_moving_mean(frames):
-    mask = MovingContextMask(16, 4, dilation=2)
-    x = torch.randn(2, 16, frames)
+    mask = in_images(MovingContextMask(16, 4, dilation=2))
+    x = torch.randn(2, 16, 1, frames)
     expected = mask.linear1(moving_context(x))
     assert torch.allclose(mask.surroundings(x), expected, atol=1e-5)
     assert expected.std() > 0.01

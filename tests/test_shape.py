@@ -24,13 +24,14 @@ LEVELS = """
     config  _table  _saving  resampling+samples+_reader+decoding+audio  _files+_assets+_fetch+models
     networks  calibration
     features  engine  result
-    clustering  formats  scoring  plotting  _pcm+sources+microphone
+    clustering  formats  scoring  plotting  trials  _pcm+sources+microphone
     stages
     verification  enrolment  live
     settled
     stream
     pipeline
     _watch+streaming_score
+    diagnosis
     cli
     __main__
 """

@@ -307,7 +307,7 @@ def run(*arguments: object):
 @pytest.fixture
 def folders(tmp_path: Path, write_wav, monkeypatch) -> tuple[Path, Path]:
     """Three references, three recordings; two belong together, one of them with a UEM; the fakes listen."""
-    monkeypatch.setattr(score_stream, "load_diarizer", lambda *_: fake_diarizer())
+    monkeypatch.setattr(score_stream, "load_diarizer", lambda *_, **__: fake_diarizer())
     ref, sound = tmp_path / "ref", tmp_path / "sound"
     ref.mkdir()
     sound.mkdir()

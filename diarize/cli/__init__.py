@@ -15,7 +15,7 @@ from typing import Annotated
 import typer
 
 from diarize import __version__
-from diarize.cli import config, doctor, embed, models, run, score, stream, verify
+from diarize.cli import calibrate, config, doctor, embed, models, run, score, stream, verify
 from diarize.cli.terminal import settings
 from diarize.errors import DiarizeError
 
@@ -31,6 +31,7 @@ app = typer.Typer(
 app.command("run")(run.run)
 app.command("stream")(stream.stream)
 app.command("verify")(verify.verify)
+app.command("calibrate")(calibrate.calibrate)
 app.command("embed")(embed.embed)
 app.command("score")(score.score)
 app.add_typer(models.app, name="models")

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from diarize.cli.score_diagnose import score_diagnose
 from diarize.cli.score_files import Pair, ScoredParts, pairs
 from diarize.cli.score_stream import Asked, score_stream
 from diarize.cli.terminal import (
@@ -21,7 +22,7 @@ from diarize.cli.terminal import (
     percent,
     table,
 )
-from diarize.errors import DiarizeError
+from diarize.errors import ConfigError, DiarizeError
 from diarize.scoring import CONVENTIONS, MIN_SPEECH_S, Overall, Score, aggregate, score_under
 
 LEGEND = (
@@ -40,8 +41,8 @@ def score(
     hypothesis: Annotated[
         Path,
         typer.Argument(
-            help="What is scored: an RTTM file, or a folder of them; with --stream a recording, or a folder "
-            "of them.",
+            help="What is scored: an RTTM file, or a folder of them; with --stream or --diagnose "
+            "a recording, or a folder of them.",
             show_default=False,
         ),
     ],
@@ -58,6 +59,10 @@ def score(
     ] = False,
     stream: Annotated[
         bool, typer.Option("--stream", help="Stream recordings, and score what comes out at every latency.")
+    ] = False,
+    diagnose: Annotated[
+        bool,
+        typer.Option("--diagnose", help="Diarize recordings, and find what costs how many points of DER."),
     ] = False,
     latency: Annotated[
         str | None,
@@ -103,6 +108,15 @@ def score(
     scored for each latency: errors, how often names change, how late turns are,
     how long it takes to compute.
 
+    With --diagnose recordings are given too, and diarized offline: as configured;
+    with perfect speech (the reference's, in frames of 32 ms, instead of the VAD's);
+    with the true count (the reference's number of speakers); with both; and, as the
+    floor, with perfect labels on the VAD's speech, one speaker for each 10 ms. The
+    DER is then split among what it is lost to: missed speech, false alarm, overlap
+    (voices beyond one), the wrong number of speakers (DER as configured minus DER
+    with the true count), and what confusion the true count leaves: in short turns
+    (under 1 s), at boundaries (under 0.5 s from the edge of a turn), the rest.
+
     Examples:
 
     - `diarize score meeting.rttm hypothesis.rttm`
@@ -112,8 +126,15 @@ def score(
     - `diarize score references/ hypotheses/ --uem all.uem --json > scores.json`
 
     - `diarize score --stream references/ recordings/ --latency 1,5,none`
+
+    - `diarize score --diagnose references/ recordings/`
     """
     asked = Asked(latency, quick, num_speakers, config, model, device, engine, precision, threads)
+    if stream and diagnose:
+        raise ConfigError("--stream and --diagnose are two questions; ask one at a time")
+    if diagnose:
+        score_diagnose(reference, hypothesis, uem, asked, as_json)
+        return
     if stream:
         score_stream(reference, hypothesis, uem, asked, as_json)
         return

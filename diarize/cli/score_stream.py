@@ -34,7 +34,7 @@ SOUND = """
 
 @dataclass(frozen=True)
 class Asked:
-    """The options that need --stream; `latency` in seconds, with commas between."""
+    """The options that need --stream or --diagnose; `latency` in seconds, with commas between."""
 
     latency: str | None
     quick: bool
@@ -51,9 +51,10 @@ class Asked:
         for field in fields(self):
             value = getattr(self, field.name)
             if value is not None and value is not False:
+                also = "" if field.name in ("latency", "quick", "num_speakers") else " or --diagnose"
                 raise ConfigError(
-                    f"--{field.name.replace('_', '-')} is for recordings; add --stream and give recordings "
-                    "in the place of hypotheses"
+                    f"--{field.name.replace('_', '-')} is for recordings; add --stream{also} and give "
+                    "recordings in the place of hypotheses"
                 )
 
     def latencies_s(self) -> list[float | None]:
@@ -84,23 +85,8 @@ def score_stream(references: Path, recordings: Path, uem: Path | None, asked: As
     latencies = asked.latencies_s()
     Bounds.of(asked.num_speakers, None, None)
     notes: list[str] = []
-    try:
-        found = list(matched(references, recordings, ScoredParts(uem, references.is_dir()), notes))
-    except OSError as error:
-        raise DiarizeError(f"{error.filename} cannot be read: {error.strerror}") from error
-    if not found:
-        raise DiarizeError(
-            f"nothing to score: no recording of {recordings} has the name of a reference of {references}; "
-            "NAME.rttm needs NAME.wav, or .flac, .mp3, ..."
-        )
-    diarizer = load_diarizer(
-        asked.config,
-        model=asked.model,
-        device=asked.device,
-        engine=asked.engine,
-        precision=asked.precision,
-        threads=asked.threads,
-    )
+    found = found_in(references, recordings, uem, notes)
+    diarizer = load(asked)
     with audio_bar(found, len(latencies)) as progress:
         rows = measure(
             diarizer,
@@ -121,6 +107,32 @@ def score_stream(references: Path, recordings: Path, uem: Path | None, asked: As
         typer.echo("\n".join(legend))
     for note in notes:
         typer.echo(f"note: {note}", err=True)
+
+
+def found_in(references: Path, recordings: Path, uem: Path | None, notes: list[str]) -> list[Recording]:
+    """The recordings that have a reference; DiarizeError for none."""
+    try:
+        found = list(matched(references, recordings, ScoredParts(uem, references.is_dir()), notes))
+    except OSError as error:
+        raise DiarizeError(f"{error.filename} cannot be read: {error.strerror}") from error
+    if not found:
+        raise DiarizeError(
+            f"nothing to score: no recording of {recordings} has the name of a reference of {references}; "
+            "NAME.rttm needs NAME.wav, or .flac, .mp3, ..."
+        )
+    return found
+
+
+def load(asked: Asked) -> Diarizer:
+    """The diarizer that was asked for."""
+    return load_diarizer(
+        asked.config,
+        model=asked.model,
+        device=asked.device,
+        engine=asked.engine,
+        precision=asked.precision,
+        threads=asked.threads,
+    )
 
 
 def matched(references: Path, recordings: Path, parts: ScoredParts, notes: list[str]) -> Iterator[Recording]:
@@ -175,14 +187,16 @@ def by_name(folder: Path) -> dict[str, Path]:
 
 
 @contextmanager
-def audio_bar(recordings: Sequence[Recording], passes: int) -> Iterator[Callable[[float], None]]:
+def audio_bar(
+    recordings: Sequence[Recording], passes: int, doing: str = "streaming"
+) -> Iterator[Callable[[float], None]]:
     """A bar over the seconds of audio of all recordings, each so many times."""
     from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
     durations = [duration_of(recording) for recording in recordings]
     known = [seconds for seconds in durations if seconds is not None]
     total = sum(known) * passes if len(known) == len(durations) else None
-    columns = (TextColumn("streaming"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
+    columns = (TextColumn(doing), BarColumn(), TaskProgressColumn(), TimeRemainingColumn())
     with progress_bar(*columns) as bar:
         task = bar.add_task("", total=total)
         yield lambda done_s: bar.update(task, completed=done_s)
@@ -217,8 +231,13 @@ def legend_of(diarizer: Diarizer, quick: bool) -> list[str]:
         f"Age: seconds of audio from speech to the return of its final turn, {1000 * PUSH_S:g} ms a push; "
         "computing comes on top.",
         time[0] if quick else time[1],
-        f"Speech from Silero VAD, voices from {diarizer.config.model}.",
+        made_with(diarizer),
     ]
+
+
+def made_with(diarizer: Diarizer) -> str:
+    """Which networks."""
+    return f"Speech from Silero VAD, voices from {diarizer.config.model}."
 
 
 def show(title: str, rows: Sequence[StreamedOverall], recordings: Sequence[Recording]) -> None:

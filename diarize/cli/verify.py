@@ -6,10 +6,11 @@ import json
 import sys
 from itertools import combinations
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from diarize.calibration import ENOUGH_S
 from diarize.cli.terminal import (
     ChannelOption,
     ConfigOption,
@@ -27,6 +28,9 @@ from diarize.cli.terminal import (
     save_embedding,
 )
 from diarize.errors import ConfigError
+
+if TYPE_CHECKING:
+    from diarize.result import Verdict
 
 
 def verify(
@@ -59,8 +63,10 @@ def verify(
 ) -> None:
     """Say whether recordings are the same voice.
 
-    The score is the cosine of two voices, between -1 and 1; from the threshold on they are one speaker.
-    Two recordings give a verdict, more give the matrix of all scores.
+    The score is the cosine of two voices, between -1 and 1; from the threshold on they are one speaker. The
+    probability is for even odds beforehand (`verification.prior` in a configuration). With under 1 s of
+    speech in a recording it is said that nobody can tell. Two recordings give a verdict, more give the
+    matrix of all scores.
 
     Examples:
 
@@ -95,6 +101,10 @@ def verify(
                 "score": round(v.score, 6),
                 "threshold": round(v.threshold, 6),
                 "same": v.same,
+                "probability": None if v.probability is None else round(v.probability, 6),
+                "prior": v.prior,
+                "speech_s": None if v.speech_s is None else round(v.speech_s, 3),
+                "enough": v.enough,
             }
             for (i, j), v in pairs.items()
         ]
@@ -102,15 +112,22 @@ def verify(
     elif len(files) == 2:
         typer.echo(str(pairs[0, 1]))
     else:
-        print_matrix(files, {pair: (v.score, v.same) for pair, v in pairs.items()})
+        print_matrix(files, {pair: (v.score, mark(v)) for pair, v in pairs.items()})
         note("* same speaker")
-    if exit_code and not all(v.same for v in pairs.values()):
+        if not all(v.enough for v in pairs.values()):
+            note(f"? too little speech to tell: under {ENOUGH_S:g} s in one of the two")
+    if exit_code and not all(v.same and v.enough for v in pairs.values()):
         sys.stdout.flush()
         raise typer.Exit(3)
 
 
-def print_matrix(files: list[Path], pairs: dict[tuple[int, int], tuple[float, bool]]) -> None:
-    """All scores, a row and a column a recording; an asterisk marks one speaker."""
+def mark(verdict: Verdict) -> str:
+    """What stands behind a score: an asterisk for one speaker, a question mark where none can tell."""
+    return "?" if not verdict.enough else "*" if verdict.same else " "
+
+
+def print_matrix(files: list[Path], pairs: dict[tuple[int, int], tuple[float, str]]) -> None:
+    """All scores with their marks, a row and a column a recording."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -119,10 +136,7 @@ def print_matrix(files: list[Path], pairs: dict[tuple[int, int], tuple[float, bo
     rows = [
         [
             str(file),
-            *(
-                f"{cells[i, j][0]:.3f}{'*' if cells[i, j][1] else ' '}" if i != j else "-"
-                for j in range(len(files))
-            ),
+            *(f"{cells[i, j][0]:.3f}{cells[i, j][1]}" if i != j else "-" for j in range(len(files))),
         ]
         for i, file in enumerate(files)
     ]

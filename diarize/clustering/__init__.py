@@ -1,9 +1,9 @@
 """Rows to labels: which windows are the same speaker.
 
 Two rows are one speaker exactly when their score reaches the threshold, and no other rule applies:
-that is verification (law 3). More rows are clustered agglomeratively or spectrally, then clusters
-too small to be a person and clusters that are one person are dealt with, all within the count that
-was asked for (law 7).
+that is verification (law 3). More rows are clustered agglomeratively or spectrally; then a mixture, or
+rules if they were asked for, settles which clusters are no speakers of their own, all within the count
+that was asked for (law 7).
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from diarize.clustering.affinity import relabel, scores
 from diarize.clustering.counting import absorb_small, merge_near, split_to
 from diarize.clustering.linkage import average_linkage
+from diarize.clustering.mixture import refined
 from diarize.clustering.spectral import spectral
 from diarize.config import Bounds, ClusteringConfig
 
@@ -57,6 +58,10 @@ def cluster(
             scores(rows), weights, threshold, min_clusters=bounds.low, max_clusters=bounds.high
         )
     labels = relabel(labels)
+    if config.refine == "mixture":
+        better = refined(rows, weights, labels, threshold, bounds.high)
+        if int(better.max()) + 1 >= bounds.low:
+            labels = better
     if weights.sum() >= config.min_cluster_from:
         labels = absorb_small(labels, rows, weights, config.min_cluster_windows, bounds.low)
     labels = merge_near(labels, rows, weights, config.merge_threshold, bounds)

@@ -37,7 +37,8 @@ def open_engine(
 
     engine : "openvino", "torch", or "auto": PyTorch on CUDA, else OpenVINO if it is installed
     device : "cpu", "cuda", "cuda:1", ..., or "auto": CUDA where there is one
-    precision : "f32"; "bf16", with OpenVINO on a processor that computes in it; "auto": bf16 where it can be
+    precision : "f32"; "bf16", with OpenVINO on a processor that computes in it; "int8", with OpenVINO, for
+        the dense network of campplus-zh-en; "auto": bf16 where it can be, else f32
     threads : calls side by side on the CPU; 0: one a core
     note : told before the network is converted, which takes some seconds and is done once
 
@@ -62,9 +63,9 @@ def choose(engine: str = "auto", device: str = "auto", precision: str = "auto") 
     if engine == "auto":
         engine = "openvino" if has_openvino and not on_cuda else "torch"
     if engine == "torch":
-        if precision == "bf16":
+        if precision in ("bf16", "int8"):
             raise ConfigError(
-                "precision 'bf16' needs engine 'openvino' (pip install openvino); PyTorch has 'f32'"
+                f"precision {precision!r} needs engine 'openvino' (pip install openvino); PyTorch has 'f32'"
             )
         if device == "auto":
             device = "cuda" if on_cuda else "cpu"

@@ -4,11 +4,13 @@
     utterance   exact, over any length                                      (1, T, F) -> (1, E)
     dense       the frames of the dense network, over any length            (1, T, F) -> (1, T', C)
     project     a mean and a deviation to an embedding                      (1, 2 C) -> (1, E)
+    dense-int8  dense, quantised (`diarize.engine.quantisation`)
 
 Converting takes PyTorch and some seconds a program, so graphs stay in the cache, in a folder whose name
-says what they were made of: the checkpoint, our sources, OpenVINO's version. They are kept in
-f32 whatever the precision, which is chosen when a graph is compiled (half a second). A file counts only
-with the sha256 that was noted when all of it was written; anything else is made anew.
+says what they were made of: the checkpoint, our sources, OpenVINO's version. All but the last are kept in
+f32 whatever the precision, which is chosen when a graph is compiled (half a second). Compiling dense-int8
+takes two seconds and more, so what comes of it is kept as well, for each kind of processor. A file counts
+only with the sha256 that was noted when all of it was written; anything else is made anew.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from diarize._assets import cache_dir, file_sha256
+from diarize.engine import quantisation
 
 if TYPE_CHECKING:
     from torch import nn
@@ -36,6 +39,12 @@ SHORT_FRAMES = 200
 
 FEATURE_BINS = ["diarize", "feature_bins"]
 """Where a graph says how many mel bins the network was made for."""
+
+INT8 = "-int8"
+"""What the name of a quantised program ends with."""
+
+GRAPH = ("xml", "bin")
+"""The endings of a graph's files."""
 
 TRACED_FRAMES = {"window": 120, "utterance": 220, "dense": 120}
 """Lengths that the programs are traced at; the graphs take any."""
@@ -65,13 +74,56 @@ def converted(path: Path, program: str, note: Note | None = None) -> Any:
         return convert(path, program, note)
 
 
+def compiled(path: Path, program: str, settings: dict[str, Any], graph: Callable[[], Any]) -> Any:
+    """A program made ready for this processor (`openvino.CompiledModel`), dense-int8 from the cache.
+
+    graph : gives what `converted` gives; called only where that is needed
+    """
+    import filelock
+    import openvino
+
+    core = openvino.Core()
+    if not program.endswith(INT8):
+        return core.compile_model(graph(), "CPU", settings)
+    folder = cache_dir() / "converted" / key(path)
+    name = f"{program}-{settings['INFERENCE_PRECISION_HINT']}-{processor()}"
+    try:
+        if intact(folder, name, "blob"):
+            return core.import_model((folder / f"{name}.blob").read_bytes(), "CPU", settings)
+    except (OSError, RuntimeError) as error:
+        logger.warning("%s: %s cannot be used (%s); compiling anew", folder, name, error)
+    made = core.compile_model(graph(), "CPU", settings)
+    try:
+        with filelock.FileLock(folder / ".lock"):
+            keep(folder, name, lambda work: work.with_suffix(".blob").write_bytes(exported(made)), "blob")
+    except OSError as error:
+        logger.warning("the compiled network cannot be kept in %s: %s", folder, error.strerror or error)
+    return made
+
+
 def key(path: Path) -> str:
     """What graphs depend on, as a folder's name."""
     import openvino
 
     network = Path(__file__).parents[1] / "networks" / "campplus.py"  # not imported: that takes PyTorch
-    source = hashlib.sha256(network.read_bytes() + Path(__file__).read_bytes()).hexdigest()
+    files = (network, Path(__file__), Path(quantisation.__file__), quantisation.RANGES)
+    source = hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
     return f"{file_sha256(path)[:16]}-{source[:8]}-openvino-{openvino.__version__.split('-')[0]}"
+
+
+def processor() -> str:
+    """The kind of processor that this is, as part of a file's name."""
+    import openvino
+
+    core = openvino.Core()
+    kind = [core.get_property("CPU", name) for name in ("FULL_DEVICE_NAME", "OPTIMIZATION_CAPABILITIES")]
+    return hashlib.sha256(repr(kind).encode()).hexdigest()[:8]
+
+
+def exported(model: Any) -> bytes:
+    """The bytes of an `openvino.CompiledModel`."""
+    data: bytes = model.export_model().getvalue()
+    return data
 
 
 def load(folder: Path, program: str) -> Any:
@@ -79,16 +131,27 @@ def load(folder: Path, program: str) -> Any:
     import openvino
 
     try:
-        noted = json.loads((folder / f"{program}.json").read_text(encoding="utf-8"))
-        for ending in ("xml", "bin"):
-            if file_sha256(folder / f"{program}.{ending}") != noted[ending]:
-                raise ValueError(f"{program}.{ending} has not the sha256 that was noted")
+        if not intact(folder, program, *GRAPH):
+            return None
         return openvino.Core().read_model(folder / f"{program}.xml")
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
+    except RuntimeError as error:
         logger.warning("%s: damaged (%s); converting anew", folder, error)
         return None
+
+
+def intact(folder: Path, name: str, *endings: str) -> bool:
+    """Whether files are in a folder, whole, with the sha256 that was noted."""
+    try:
+        noted = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
+        for ending in endings:
+            if file_sha256(folder / f"{name}.{ending}") != noted[ending]:
+                raise ValueError(f"{name}.{ending} has not the sha256 that was noted")
+        return True
+    except FileNotFoundError:
+        return False
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        logger.warning("%s: damaged (%s); making it anew", folder, error)
+        return False
 
 
 def convert(path: Path, program: str, note: Note | None = None) -> Any:
@@ -108,9 +171,9 @@ def convert(path: Path, program: str, note: Note | None = None) -> Any:
         method, shape = network.embed, [1, network.num_statistics]
         example = torch.zeros(shape)
     else:
-        method = network.dense().frames if program == "dense" else network.forward
+        method = network.dense().frames if program.startswith("dense") else network.forward
         shape = [1, openvino.Dimension(1, SHORT_FRAMES) if program == "window" else -1, bins]
-        example = torch.randn(1, TRACED_FRAMES[program], bins)
+        example = torch.randn(1, TRACED_FRAMES[program.removesuffix(INT8)], bins)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of tracing: lengths decide what is traced, on purpose
         traced = torch.jit.trace(  # type: ignore[no-untyped-call]
@@ -118,6 +181,8 @@ def convert(path: Path, program: str, note: Note | None = None) -> Any:
         )
         model = openvino.convert_model(torch.jit.freeze(traced), example_input=example)
     model.reshape(shape)
+    if program.endswith(INT8):
+        quantisation.quantise(model, quantisation.read_ranges())
     model.set_rt_info(bins, FEATURE_BINS)
     return model
 
@@ -138,14 +203,22 @@ def calling(method: Any) -> nn.Module:
 
 
 def store(folder: Path, program: str, model: Any) -> None:
-    """Write a graph's files beside their places, move them there, and note last what they are."""
+    """Write a graph's files."""
     import openvino
 
-    work = folder / f".{program}-{os.getpid()}"
-    openvino.save_model(model, work.with_suffix(".xml"), compress_to_fp16=False)
-    noted = {ending: file_sha256(work.with_suffix(f".{ending}")) for ending in ("xml", "bin")}
+    def write(work: Path) -> None:
+        openvino.save_model(model, work.with_suffix(".xml"), compress_to_fp16=False)
+
+    keep(folder, program, write, *GRAPH)
+
+
+def keep(folder: Path, name: str, write: Callable[[Path], Any], *endings: str) -> None:
+    """Have files written beside their places, move them there, and note last what they are."""
+    work = folder / f".{name}-{os.getpid()}"
+    write(work)
+    noted = {ending: file_sha256(work.with_suffix(f".{ending}")) for ending in endings}
     for ending in noted:
-        os.replace(work.with_suffix(f".{ending}"), folder / f"{program}.{ending}")
+        os.replace(work.with_suffix(f".{ending}"), folder / f"{name}.{ending}")
     note = work.with_suffix(".json")
     note.write_text(json.dumps(noted), encoding="utf-8")
-    os.replace(note, folder / f"{program}.json")
+    os.replace(note, folder / f"{name}.json")

@@ -18,8 +18,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from diarize.engine.conversion import FEATURE_BINS, SHORT_FRAMES, converted
+from diarize.engine import quantisation
+from diarize.engine.conversion import FEATURE_BINS, INT8, SHORT_FRAMES, compiled, converted
 from diarize.engine.interface import Features, Note
+from diarize.engine.machine import has_bf16
 from diarize.engine.workers import Workers
 from diarize.errors import DiarizeError
 
@@ -28,7 +30,7 @@ class OpenVinoEngine(Workers):
     """See `diarize.engine.Engine`.
 
     path : checkpoint file
-    precision : "f32" or "bf16"
+    precision : "f32" or "bf16"; "int8": of the dense network, the rest in bf16 where the processor has it
     threads : calls side by side; 0: one a core
     """
 
@@ -42,7 +44,11 @@ class OpenVinoEngine(Workers):
     ) -> None:
         meet_numpy()
         self.path = Path(path)
-        self.precision = precision
+        self.precision = self.floats = precision
+        self.dense = "dense"
+        if precision == "int8":
+            quantisation.check(self.path)
+            self.floats, self.dense = "bf16" if has_bf16() else "f32", "dense" + INT8
         self.note = note
         super().__init__(threads)
         project = self._program("project")
@@ -69,7 +75,7 @@ class OpenVinoEngine(Workers):
 
     def frames(self, features: Features) -> NDArray[np.float32]:
         """The dense network over one input, on this thread; (T', C)."""
-        maps: NDArray[np.float32] = self._program("dense")(features[None])[0]
+        maps: NDArray[np.float32] = self._program(self.dense)(features[None])[0]
         return maps
 
     def project(self, statistics: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -110,7 +116,7 @@ class Program:
         self.source = engine.path, name, engine.note
         self.settings = {
             # Without the first OpenVINO chooses bf16 by itself where the processor has it.
-            "INFERENCE_PRECISION_HINT": engine.precision,
+            "INFERENCE_PRECISION_HINT": engine.floats,
             "INFERENCE_NUM_THREADS": engine.threads,
             "NUM_STREAMS": engine.threads,
             "ENABLE_CPU_PINNING": False,  # several processes would sit on the same cores
@@ -149,10 +155,8 @@ class Program:
         return output
 
     def _request(self) -> Any:
-        import openvino
-
         with self.lock:
             if self.compiled is None:
-                self.compiled = openvino.Core().compile_model(self.graph, "CPU", self.settings)
-                del self.graph  # the compiled network has weights of its own
+                self.compiled = compiled(*self.source[:2], self.settings, lambda: self.graph)
+                vars(self).pop("graph", None)  # the compiled network has weights of its own
             return self.compiled.create_infer_request()

@@ -20,7 +20,9 @@ can be run once over any length (`frames`), then pooled over as many windows as 
 is sound because a mask only asks what the surroundings sound like: over a window of 1.5 s its mean and
 its segment's mean are one and the same number, the mean over that much speech, and a moving average is
 its counterpart for a frame. It is not the same function, so rows of the two kinds differ (cosine about
-.9 on windows), and how well they tell voices apart was measured (docs/decisions/0005).
+.9 on windows), and how well they tell voices apart was measured (docs/decisions/0005). The dense
+network holds time in images of height one, (B, C, 1, T): OpenVINO computes those in int8 too, which it
+does not for (B, C, T), and gives the same bits.
 """
 
 from __future__ import annotations
@@ -159,9 +161,9 @@ class MovingContextMask(ContextMask):
     """The same mask from a moving average, taken after the projection: of half as many channels."""
 
     def surroundings(self, x: Tensor) -> Tensor:
-        """(B, C, T) to (B, C / 2, T)."""
-        projected = moving_context(F.conv1d(x, self.linear1.weight))
-        return projected + cast(Tensor, self.linear1.bias)[:, None]
+        """(B, C, 1, T) to (B, C / 2, 1, T)."""
+        projected = moving_context(F.conv2d(x, self.linear1.weight))
+        return projected + cast(Tensor, self.linear1.bias)[:, None, None]
 
 
 def utterance_context(x: Tensor) -> Tensor:
@@ -184,10 +186,36 @@ def segment_means(x: Tensor) -> Tensor:
     return means.flatten(2)[..., : x.shape[-1]]
 
 
-def moving_context(x: Tensor) -> Tensor:
+def moving_context(x: Tensor) -> Tensor:  # (B, C, 1, T) -> (B, C, 1, T)
     """Twice the mean of the second around each frame, of the frames that are there."""
-    around = CONTEXT_FRAMES // 2
-    return 2 * F.avg_pool1d(x, CONTEXT_FRAMES, stride=1, padding=around, count_include_pad=False)
+    second, around = (1, CONTEXT_FRAMES), (0, CONTEXT_FRAMES // 2)
+    return 2 * F.avg_pool2d(x, second, stride=1, padding=around, count_include_pad=False)
+
+
+def in_images(module: nn.Module) -> nn.Module:
+    """The module, its 1-D layers replaced by 2-D ones over (B, C, 1, T) that share their weights."""
+    for name, layer in module.named_children():
+        if isinstance(layer, nn.Conv1d):
+            image: nn.Module = nn.Conv2d(
+                layer.in_channels,
+                layer.out_channels,
+                (1, layer.kernel_size[0]),
+                stride=(1, layer.stride[0]),
+                padding=(0, int(layer.padding[0])),
+                dilation=(1, layer.dilation[0]),
+                bias=layer.bias is not None,
+            )
+            state = layer.state_dict()
+            state["weight"] = state["weight"].unsqueeze(2)
+        elif isinstance(layer, nn.BatchNorm1d):
+            image = nn.BatchNorm2d(layer.num_features, affine=layer.affine)
+            state = layer.state_dict()
+        else:
+            in_images(layer)
+            continue
+        image.load_state_dict(state, assign=True)
+        module.add_module(name, image)
+    return module
 
 
 class DenseLayer(nn.Module):
@@ -275,21 +303,27 @@ class CAMPPlus(nn.Module):
 
     def frames(self, features: Tensor) -> Tensor:  # (B, T, F) -> (B, T / 2, C)
         """What the statistics are taken of: 512 channels, a frame every 20 ms."""
-        x = self.head(features.transpose(1, 2))
+        return self.layers(self.head(features.transpose(1, 2))).transpose(1, 2)
+
+    def layers(self, x: Tensor) -> Tensor:  # (B, C, T) -> (B, C', T / 2)
+        """The 1-D network up to the statistics."""
         for name, module in self.xvector.named_children():
             if name == "stats":
                 break
             x = module(x)
-        return cast(Tensor, x.transpose(1, 2))
+        return x
 
     def embed(self, statistics: Tensor) -> Tensor:  # (B, 2 C) -> (B, E)
         """The embedding of a mean and a standard deviation over frames."""
         return cast(Tensor, self.xvector.get_submodule("dense")(statistics))
 
-    def dense(self) -> CAMPPlus:
+    def dense(self) -> DenseCAMPPlus:
         """The same weights with moving context: a network whose `frames` may run over any length."""
-        network = CAMPPlus(self.shape, MovingContextMask)
+        network = DenseCAMPPlus(self.shape, MovingContextMask)
         network.load_state_dict(self.state_dict(), assign=True)
+        for name, module in network.xvector.named_children():
+            if name != "dense":
+                in_images(module)
         return network.eval().requires_grad_(False)
 
     @classmethod
@@ -310,6 +344,14 @@ class CAMPPlus(nn.Module):
             reason = str(error).splitlines()[0]
             raise ModelError(f"{path}: not the checkpoint of a CAM++ network ({reason})") from None
         return network.eval().requires_grad_(False)
+
+
+class DenseCAMPPlus(CAMPPlus):
+    """What `CAMPPlus.dense` makes; only its `frames` is meant to be called."""
+
+    def layers(self, x: Tensor) -> Tensor:  # (B, C, T) -> (B, C', T / 2)
+        """The same, over images of height one."""
+        return super().layers(x.unsqueeze(2)).squeeze(2)
 
 
 class StatisticsPooling(nn.Module):
