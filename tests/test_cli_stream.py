@@ -73,7 +73,7 @@ def here(folder, tmp_path, monkeypatch):
 @pytest.fixture
 def quick(here, real_diarizer, monkeypatch):
     """The same, and the networks, loaded once for all tests."""
-    monkeypatch.setattr("diarize.cli.stream.load_diarizer", lambda *_: real_diarizer)
+    monkeypatch.setattr("diarize.cli.stream.load_diarizer", lambda *_, **__: real_diarizer)
     return here
 
 

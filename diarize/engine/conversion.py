@@ -8,9 +8,9 @@
 
 Converting takes PyTorch and some seconds a program, so graphs stay in the cache, in a folder whose name
 says what they were made of: the checkpoint, our sources, OpenVINO's version. All but the last are kept in
-f32 whatever the precision, which is chosen when a graph is compiled (half a second). Compiling dense-int8
-takes two seconds and more, so what comes of it is kept as well, for each kind of processor. A file counts
-only with the sha256 that was noted when all of it was written; anything else is made anew.
+f32 whatever the precision, which is chosen when a graph is compiled. That takes half a second, for
+dense-int8 two and more, so what comes of it is kept as well, for each kind of processor. A file counts only
+with the sha256 that was noted when all of it was written; anything else is made anew.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def converted(path: Path, program: str, note: Note | None = None) -> Any:
 
 
 def compiled(path: Path, program: str, settings: dict[str, Any], graph: Callable[[], Any]) -> Any:
-    """A program made ready for this processor (`openvino.CompiledModel`), dense-int8 from the cache.
+    """A program made ready for this processor (`openvino.CompiledModel`), from the cache or made now.
 
     graph : gives what `converted` gives; called only where that is needed
     """
@@ -83,8 +83,6 @@ def compiled(path: Path, program: str, settings: dict[str, Any], graph: Callable
     import openvino
 
     core = openvino.Core()
-    if not program.endswith(INT8):
-        return core.compile_model(graph(), "CPU", settings)
     folder = cache_dir() / "converted" / key(path)
     name = f"{program}-{settings['INFERENCE_PRECISION_HINT']}-{processor()}"
     try:
