@@ -518,6 +518,22 @@ def test_a_dense_row_is_made_of_its_tile_and_its_place(seed):
         assert np.array_equal(row, expected)
 
 
+def test_a_window_is_alone_only_when_its_region_is_over():
+    """Steps of more than half a window: a region's first window is in one tile, the second in the next."""
+    config = Config.from_dict({"windows": {"step_s": 0.9}})
+    diarizer = Diarizer(config, embedder=FakeEmbedder(), vad=FakeVad())
+    rng = np.random.default_rng(0)
+    samples = np.concatenate([speech(0.0, 5.0, rng), silence(74.1), speech(0.2, 7.0, rng), silence(2.0)])
+    by_frames = np.split(samples, range(512, len(samples), 512))
+    results = [pushed(diarizer, by_frames, latency_s=2.0), pushed(diarizer, [samples])]
+    for stream in results:
+        first = next(i for i, window in enumerate(found_windows(stream)) if window.start > 70 * RATE)
+        windows = found_windows(stream)[first : first + 2]
+        assert [(window.start + window.end) // 2 // TILE for window in windows] == [3, 4]
+        assert windows[0].region == windows[1].region
+    assert np.array_equal(*(stream.settled.state.rows.arrays()[0] for stream in results))
+
+
 def test_a_tile_is_computed_once():
     """With all its windows, when the last of them is known: a second call would cost as much again."""
     embedder = FakeEmbedder()
