@@ -125,17 +125,12 @@ class Voice:
 
     embedding : (E,) float32, unit norm
     seconds : of audio that was embedded
-    speech_s : of that, speech; by default all of it
+    speech_s : of that, speech
     """
 
     embedding: NDArray[np.float32]
     seconds: float
-    speech_s: float = field(default=math.nan)
-
-    def __post_init__(self) -> None:
-        """Audio of which nothing else is known is speech."""
-        if math.isnan(self.speech_s):
-            object.__setattr__(self, "speech_s", self.seconds)
+    speech_s: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,22 +7,10 @@ import pytest
 
 pytest.importorskip("pyannote.metrics", reason="the extra 'score' is not installed")
 
-import typer
-from typer.testing import CliRunner
 
-from diarize.cli.score import score
+from score_command import run
+
 from diarize.errors import DiarizeError, FormatError
-
-app = typer.Typer()
-app.command()(score)
-
-
-def run(*arguments: object):
-    result = CliRunner().invoke(app, [str(a) for a in arguments])
-    if result.exception and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    assert result.exit_code == 0, result.output
-    return result
 
 
 def as_json(*arguments: object) -> dict:

@@ -12,14 +12,12 @@ import pytest
 
 pytest.importorskip("pyannote.metrics", reason="the extra 'score' is not installed")
 
-import typer
 from fakes import RATE, FakeEmbedder, SharpVad, conversation, silence, speech
 from pyannote.core import Annotation, Segment, Timeline
-from typer.testing import CliRunner
+from score_command import run
 
 from diarize import AudioError, ConfigError, DiarizeError, Diarizer
 from diarize.cli import score_stream
-from diarize.cli.score import score as command
 from diarize.cli.score_diagnose import points
 from diarize.diagnosis import (
     OWNERS,
@@ -337,17 +335,6 @@ def test_what_cannot_be_diagnosed_is_refused():
 
 
 # The command ------------------------------------------------------------------------------------------
-
-app = typer.Typer()
-app.command()(command)
-
-
-def run(*arguments: object):
-    result = CliRunner().invoke(app, [str(a) for a in arguments])
-    if result.exception and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    assert result.exit_code == 0, result.output
-    return result
 
 
 @pytest.fixture

@@ -11,15 +11,13 @@ import pytest
 
 pytest.importorskip("pyannote.metrics", reason="the extra 'score' is not installed")
 
-import typer
 from fakes import RATE, FakeEmbedder, FakeVad, conversation, silence, speech
 from pyannote.core import Annotation, Segment, Timeline
-from typer.testing import CliRunner
+from score_command import run
 
 from diarize import AudioError, ConfigError, Diarization, DiarizeError, Diarizer, Turn, _watch
 from diarize._watch import Watch, compared, cut, drive
 from diarize.cli import score_stream
-from diarize.cli.score import score as command
 from diarize.scoring import score
 from diarize.streaming_score import Recording, SharedRows, measure, overall, scored, sharing
 
@@ -291,17 +289,6 @@ def test_sharing_leaves_the_diarizer_alone():
 
 
 # The command ----------------------------------------------------------------------------------------
-
-app = typer.Typer()
-app.command()(command)
-
-
-def run(*arguments: object):
-    result = CliRunner().invoke(app, [str(a) for a in arguments])
-    if result.exception and not isinstance(result.exception, SystemExit):
-        raise result.exception
-    assert result.exit_code == 0, result.output
-    return result
 
 
 @pytest.fixture

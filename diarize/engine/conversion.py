@@ -21,6 +21,7 @@ import logging
 import os
 import warnings
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -106,7 +107,15 @@ def key(path: Path) -> str:
     network = Path(__file__).parents[1] / "networks" / "campplus.py"  # not imported: that takes PyTorch
     files = (network, Path(__file__), Path(quantisation.__file__), quantisation.RANGES)
     source = hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
-    return f"{file_sha256(path)[:16]}-{source[:8]}-openvino-{openvino.__version__.split('-')[0]}"
+    status = path.stat()
+    checkpoint = checkpoint_sha256(path, status.st_mtime_ns, status.st_size)
+    return f"{checkpoint[:16]}-{source[:8]}-openvino-{openvino.__version__.split('-')[0]}"
+
+
+@cache
+def checkpoint_sha256(path: Path, changed_ns: int, size: int) -> str:
+    """The sha256 of a checkpoint, which each program asks for; the file is read again when it has changed."""
+    return file_sha256(path)
 
 
 def processor() -> str:
