@@ -31,7 +31,7 @@ LEVELS = """
     stream
     pipeline
     _watch+streaming_score
-    diagnosis
+    diagnosis  _axes+_guards+memo+tuning
     cli
     __main__
 """

@@ -15,7 +15,7 @@ from typing import Annotated
 import typer
 
 from diarize import __version__
-from diarize.cli import calibrate, config, doctor, embed, models, run, score, stream, verify
+from diarize.cli import calibrate, config, doctor, embed, models, run, score, stream, tune, verify
 from diarize.cli.terminal import settings
 from diarize.errors import DiarizeError
 
@@ -34,6 +34,7 @@ app.command("verify")(verify.verify)
 app.command("calibrate")(calibrate.calibrate)
 app.command("embed")(embed.embed)
 app.command("score")(score.score)
+app.command("tune")(tune.tune)
 app.add_typer(models.app, name="models")
 app.command("config")(config.config)
 app.command("doctor")(doctor.doctor)
