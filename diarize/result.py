@@ -23,11 +23,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Turn:
-    """One speaker from `start` to `end`, in seconds."""
+    """One speaker from `start` to `end`, in seconds.
+
+    confidence : the probability that this speaker speaks for at least half of it, calibrated; None where it
+        is not known: in final turns of a running stream, and for models that it was never measured for.
+        Two turns that differ in it alone are equal.
+    """
 
     start: float
     end: float
     speaker: str
+    confidence: float | None = field(default=None, compare=False)
 
     @property
     def duration(self) -> float:
@@ -190,7 +196,7 @@ def next_name(taken: Container[str]) -> str:
 
 
 def joined(turns: Iterable[Turn]) -> list[Turn]:
-    """Turns in order of time, with those of one speaker that touch made one."""
+    """Turns in order of time, with those of one speaker that touch made one, of no known confidence."""
     found: list[Turn] = []
     for turn in turns:
         if found and found[-1].speaker == turn.speaker and found[-1].end == turn.start:

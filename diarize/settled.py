@@ -13,21 +13,27 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from diarize import calibration
 from diarize._table import Table
 from diarize.clustering import cluster
 from diarize.clustering.affinity import centroids
 from diarize.clustering.representatives import Representatives
+from diarize.confidence import evidence, margins
 from diarize.config import Bounds, Config
 from diarize.enrolment import KnownVoice, recognise
 from diarize.resampling import SAMPLE_RATE
 from diarize.result import Diarization, Turn, next_name
 from diarize.stages.boundaries import turns
-from diarize.stages.items import Region, Span, Window
+from diarize.stages.items import FRAME, Region, Span, Window
 from diarize.stages.regions import Regions, RegionsState
 from diarize.stages.windows import Windows, WindowsState
 
 Threshold = Callable[[float, float], float]
 """The score from which two pieces of speech, of so many seconds, are one speaker."""
+
+
+THOUSANDTHS = 1000
+"""Mean probabilities of speech are kept as whole numbers of these."""
 
 
 @dataclass
@@ -36,6 +42,8 @@ class SettledState:
 
     rows : of the windows found so far
     regions_found, windows_found : start, end; start, end, region
+    speech_found : of each window, those still to be embedded included, the mean probability of speech
+    recent : probabilities of the last frames, from number `recent_from` on
     """
 
     rows: Representatives
@@ -43,11 +51,27 @@ class SettledState:
     windows: WindowsState = field(default_factory=WindowsState)
     regions_found: Table = field(default_factory=lambda: Table(2))
     windows_found: Table = field(default_factory=lambda: Table(3))
+    speech_found: Table = field(default_factory=lambda: Table(1))
+    recent: NDArray[np.float32] = field(default_factory=lambda: np.zeros(0, np.float32))
+    recent_from: int = 0
 
     @classmethod
     def new(cls, config: Config, bounds: Bounds) -> SettledState:
         """Nothing heard yet; room for the rows of every speaker asked for (law 7)."""
         return cls(Representatives(max(config.clustering.max_rows, 2 * bounds.low)))
+
+
+@dataclass(frozen=True, eq=False)
+class Clustered:
+    """What clustering made of the rows.
+
+    embeddings : of each label, (E,)
+    evidence : for each span, see `diarize.confidence`; (m, 3)
+    """
+
+    spans: list[Span] = field(default_factory=list)
+    embeddings: dict[int, NDArray[np.float32]] = field(default_factory=dict)
+    evidence: NDArray[np.float64] = field(default_factory=lambda: np.zeros((0, 3)))
 
 
 class Settled:
@@ -68,11 +92,11 @@ class Settled:
 
     def push(self, probabilities: Iterable[float]) -> list[Window]:
         """Speech probabilities of the next frames; returns the windows that are complete."""
-        return self._found(self.regions.push(probabilities))
+        return self._found(self.regions.push(self._hear(probabilities)))
 
     def finish(self, num_samples: int, probabilities: Iterable[float] = ()) -> list[Window]:
         """As `push`, for the last frames."""
-        return self._found(self.regions.finish(num_samples, probabilities))
+        return self._found(self.regions.finish(num_samples, self._hear(probabilities)))
 
     def keep(self, embedded: Iterable[tuple[Window, NDArray[np.float32]]]) -> None:
         """Windows with their unit rows (E,), in order."""
@@ -86,24 +110,46 @@ class Settled:
 
     def result(self, duration: float, uri: str, known: Sequence[KnownVoice] = ()) -> Diarization:
         """Cluster all rows, place the turns, give known voices their names."""
-        spans: list[Span] = []
-        embeddings: dict[int, NDArray[np.float32]] = {}
+        found = self.clustered()
+        names = self._names(found.spans, found.embeddings, known)
+        sure = calibration.confidence(self.config.model, found.evidence)
+        embeddings = {name: found.embeddings[label] for label, name in names.items()}
+        return Diarization(tuple(as_turns(found.spans, names, sure)), duration, uri, embeddings)
+
+    def clustered(self) -> Clustered:
+        """The spans of all rows, by label, and what speaks for each."""
         windows = [Window(*row) for row in self.state.windows_found.array().tolist()]
-        if windows:
-            rows, weights = self.state.rows.arrays()
-            labels = cluster(rows, weights, self.config.clustering, self._threshold(windows), self.bounds)
-            regions = [Region(*row) for row in self.state.regions_found.array().tolist()]
-            spans = turns(regions, windows, labels[self.state.rows.index()].tolist())
-            embeddings = dict(enumerate(centroids(rows, labels, weights)))
-        names = self._names(spans, embeddings, known)
-        found = {name: embeddings[label] for label, name in names.items()}
-        return Diarization(tuple(as_turns(spans, names)), duration, uri, found)
+        if not windows:
+            return Clustered()
+        rows, weights = self.state.rows.arrays()
+        labels = cluster(rows, weights, self.config.clustering, self._threshold(windows), self.bounds)
+        means = centroids(rows, labels, weights)
+        index = self.state.rows.index()
+        regions = [Region(*row) for row in self.state.regions_found.array().tolist()]
+        spans = turns(regions, windows, labels[index].tolist())
+        speech = self.state.speech_found.array()[: len(windows), 0] / THOUSANDTHS
+        sure = evidence(spans, windows, labels[index], margins(rows, labels, means)[index], speech)
+        return Clustered(spans, dict(enumerate(means)), sure)
 
     def _found(self, regions: list[Region]) -> list[Window]:
         for region in regions:
             if region.closed:
                 self.state.regions_found.append(region.start, region.end)
-        return self.windows.push(regions)
+        windows = self.windows.push(regions)
+        state = self.state
+        for window in windows:
+            first = window.start // FRAME - state.recent_from
+            heard = state.recent[first : -(-window.end // FRAME) - state.recent_from]
+            state.speech_found.append(round(THOUSANDTHS * float(heard.mean())))
+        past = max(0, self.horizon // FRAME - state.recent_from)
+        state.recent, state.recent_from = state.recent[past:].copy(), state.recent_from + past
+        return windows
+
+    def _hear(self, probabilities: Iterable[float]) -> list[float]:
+        """Remember probabilities until the windows in them are known."""
+        heard = list(probabilities)
+        self.state.recent = np.concatenate([self.state.recent, np.asarray(heard, np.float32)])
+        return heard
 
     def _threshold(self, windows: Sequence[Window]) -> float:
         """For two windows exactly what `verify` uses; for more, that of two whole windows."""
@@ -133,6 +179,14 @@ class Settled:
         return names
 
 
-def as_turns(spans: Iterable[Span], names: Mapping[int, str] | Sequence[str]) -> list[Turn]:
+def as_turns(
+    spans: Iterable[Span],
+    names: Mapping[int, str] | Sequence[str],
+    confidences: Sequence[float | None] | None = None,
+) -> list[Turn]:
     """Spans as turns; `names` gives a label's speaker."""
-    return [Turn(s.start / SAMPLE_RATE, s.end / SAMPLE_RATE, names[s.label]) for s in spans]
+    spans = list(spans)
+    return [
+        Turn(span.start / SAMPLE_RATE, span.end / SAMPLE_RATE, names[span.label], confidence)
+        for span, confidence in zip(spans, confidences or [None] * len(spans), strict=True)
+    ]

@@ -26,7 +26,7 @@ LEVELS = """
     features  engine  result
     clustering  formats  scoring  plotting  trials  _pcm+sources+microphone
     stages
-    verification  enrolment  live
+    verification  enrolment  confidence  live
     settled
     stream
     pipeline

@@ -1,7 +1,7 @@
 """RTTM (NIST's Rich Transcription Time Marked): one turn a line.
 
-    SPEAKER meeting 1 0.512 3.200 <NA> <NA> speaker_1 <NA> <NA>
-            uri     channel, start, duration        speaker
+    SPEAKER meeting 1 0.512 3.200 <NA> <NA> speaker_1 0.98 <NA>
+            uri     channel, start, duration        speaker, confidence
 
 Definition: NIST, *The Rich Transcription 2009 evaluation plan*, appendix A.
 """
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Protocol, TextIO
 from diarize._files import atomic_write
 from diarize.errors import FormatError
 
-from . import clean_name, clean_names, format_ms, parse_seconds, read_fields, to_ms
+from . import NO_NAME, clean_name, clean_names, format_ms, parse_seconds, read_fields, to_ms
 
 if TYPE_CHECKING:
     from pyannote.core import Annotation
@@ -31,7 +31,10 @@ _OTHER_TYPES = {"A/P", "CB", "EDIT", "FILLER", "IP", "LEXEME", "NON-LEX", "NON-S
 
 
 class SpeakerTurn(Protocol):
-    """What is written: ``start`` and ``end`` in seconds, and the name of the speaker."""
+    """What is written: ``start`` and ``end`` in seconds, and the name of the speaker.
+
+    A turn may have a ``confidence`` between 0 and 1; None, or no such attribute: not known.
+    """
 
     @property
     def start(self) -> float:
@@ -100,27 +103,29 @@ def format_rttm(turns: Iterable[SpeakerTurn], uri: str) -> str:
     abut still abut and rounding never makes turns overlap. A turn that rounds to 0 ms is left out:
     one written as 1 ms could overlap the next. White space and control characters in names become
     ``_``, an empty name ``<NA>``, and different speakers keep different names. The same turns give
-    the same text, in whatever order they come.
+    the same text, in whatever order they come. A confidence is written with three decimals.
 
     Raises
     ------
     FormatError
         when a time is not finite, a start is negative, or an end lies before its start.
     """
-    rows: list[tuple[int, int, str]] = []
+    rows: list[tuple[int, int, str, str]] = []
     for number, turn in enumerate(turns, start=1):
         if not (0 <= turn.start <= turn.end and math.isfinite(turn.end)):
             raise FormatError(
                 f"turn {number} of {uri}: times must be finite with 0 <= start <= end, "
                 f"got {turn.start} to {turn.end}"
             )
-        rows.append((to_ms(turn.start), to_ms(turn.end), turn.speaker))
-    speakers = clean_names(speaker for _, _, speaker in rows)
+        confidence: float | None = getattr(turn, "confidence", None)
+        sure = NO_NAME if confidence is None else f"{confidence:.3f}"
+        rows.append((to_ms(turn.start), to_ms(turn.end), turn.speaker, sure))
+    speakers = clean_names(speaker for _, _, speaker, _ in rows)
     name = clean_name(uri)
     return "".join(
         f"SPEAKER {name} 1 {format_ms(start)} {format_ms(end - start)} "
-        f"<NA> <NA> {speakers[speaker]} <NA> <NA>\n"
-        for start, end, speaker in sorted(rows)
+        f"<NA> <NA> {speakers[speaker]} {sure} <NA>\n"
+        for start, end, speaker, sure in sorted(rows)
         if end > start
     )
 
