@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 import pytest
 from fakes import cuts
+from pyannote.core import Segment
 
 from diarize import DiarizeError, Diarizer
 from diarize.audio import read_audio
 from diarize.formats.rttm import read_rttm
 from diarize.formats.uem import read_uem
-from diarize.scoring import aggregate, score
+from diarize.scoring import aggregate, mapping, score, scored_part
 
 SOUND = (".flac", ".mp3")
 
@@ -23,19 +26,49 @@ def recordings(folder):
 PEER = {"conversations": (0.246, 0.54), "composed": (0.195, 0.61)}
 
 
+@pytest.fixture(scope="module")
+def diarized(data, real_diarizer):
+    """The recordings of a folder: reference, scored parts, diarization of each."""
+
+    @cache
+    def of(name):
+        found = []
+        for path in recordings(data / name):
+            (reference,) = read_rttm(path.with_suffix(".rttm")).values()
+            uem = path.with_suffix(".uem")
+            parts = next(iter(read_uem(uem).values())) if uem.exists() else None
+            found.append((reference, parts, real_diarizer(path)))
+        return found
+
+    return of
+
+
 @pytest.mark.parametrize("name", PEER)
-def test_not_worse_than_the_peer_with_the_same_network(name, data, real_diarizer):
-    scores = []
-    for path in recordings(data / name):
-        (reference,) = read_rttm(path.with_suffix(".rttm")).values()
-        uem = path.with_suffix(".uem")
-        parts = next(iter(read_uem(uem).values())) if uem.exists() else None
-        scores.append(score(reference, real_diarizer(path).annotation, uem=parts))
+def test_not_worse_than_the_peer_with_the_same_network(name, diarized):
+    scores = [score(reference, found.annotation, uem=parts) for reference, parts, found in diarized(name)]
     overall = aggregate(scores)
     der, exact = PEER[name]
     assert len(scores) >= 13
     assert overall.der <= der
     assert round(overall.exact_count, 2) >= exact
+
+
+def test_of_turns_given_nine_tenths_nine_in_ten_are_right(diarized):
+    said, right = [], []
+    for reference, _, found in diarized("composed"):
+        annotation = found.annotation
+        mapped = mapping(reference, annotation, uem=scored_part(reference, annotation))
+        for turn in found:
+            spoken = reference.label_timeline(mapped.get(turn.speaker)).support()
+            inside = spoken.crop(Segment(turn.start, turn.end)).duration()
+            said.append(turn.confidence)
+            right.append(inside >= turn.duration / 2)
+    said, right = np.array(said), np.array(right)
+    for low, high in ((0.0, 0.9), (0.9, 0.97), (0.97, 1.0)):
+        here = (said >= low) & (said < high)
+        assert here.sum() > 50
+        assert abs(right[here].mean() - said[here].mean()) < 0.1
+    assert right[said >= 0.97].mean() > 0.97 > 0.8 > right[said < 0.9].mean()
 
 
 @pytest.mark.parametrize("folder", ["formats", "corrupt", "negatives"])
