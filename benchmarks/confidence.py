@@ -20,8 +20,9 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss, roc_auc_score
 from sklearn.model_selection import GroupKFold, cross_val_predict
 
-from diarize import Diarizer, calibration, scoring
+from diarize import Diarizer, scoring
 from diarize.cli.score_stream import found_in
+from diarize.confidence import confidence
 from diarize.streaming_score import Recording
 
 RANGES = (0, 0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99, 1.0001)
@@ -85,9 +86,9 @@ def main() -> None:
             truth.append(right)
             group += [len(every)] * len(right)
         evidence, right = np.concatenate(every[first:]), np.concatenate(truth[first:])
-        show(str(references), np.array(calibration.confidence(diarizer.config.model, evidence), float), right)
+        show(str(references), np.array(confidence(diarizer.config.model, evidence), float), right)
     evidence, right, groups = np.concatenate(every), np.concatenate(truth), np.array(group)
-    said = np.array(calibration.confidence(diarizer.config.model, evidence), float)
+    said = np.array(confidence(diarizer.config.model, evidence), float)
     show("all", said, right)
     model = LogisticRegression(C=10, max_iter=2000)
     unseen = cross_val_predict(

@@ -1,4 +1,4 @@
-"""From which score two pieces of speech are one speaker, how sure that is, and how sure a turn is: by model.
+"""From which score two pieces of speech are one speaker, and how sure that is: by model and durations.
 
 The threshold is measured per model where as many impostors pass as targets fail (equal error rate), on
 pairs of 1.5 s, of 3 s, of whole utterances and of 1.5 s with a whole: `benchmarks/verification.py` measures
@@ -12,9 +12,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import exp, log
-
-import numpy as np
-from numpy.typing import NDArray
 
 ENOUGH_S = 1.0
 """Seconds of speech that both sides need; with less, a verdict says that it cannot tell."""
@@ -84,19 +81,3 @@ def probability(llr: float, prior: float = 0.5) -> float:
     """The probability of one speaker, in [0, 1], where it was `prior`, 0 < prior < 1, before listening."""
     odds = llr + log(prior / (1 - prior))
     return 1 / (1 + exp(-odds)) if odds > -700 else 0.0
-
-
-CONFIDENCES = {"campplus-zh-en": (-3.7, 5.4, 0.69, 6.2)}
-"""Logarithm of the odds that a turn is right: a constant, and what each kind of its evidence is worth."""
-
-
-def confidence(model: str, evidence: NDArray[np.float64]) -> list[float | None]:
-    """The probability that a turn is right, for the evidence (m, 3) of each (`diarize.confidence`).
-
-    None for models that it was never measured for.
-    """
-    if model not in CONFIDENCES:
-        return [None] * len(evidence)
-    constant, *worth = CONFIDENCES[model]
-    odds = constant + evidence @ np.array(worth)
-    return [float(p) for p in 1 / (1 + np.exp(-odds))]

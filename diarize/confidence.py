@@ -1,8 +1,8 @@
 """How sure a turn is: the probability that its speaker speaks for at least half of it.
 
 What speaks for a turn is how much nearer its windows are to their speaker than to the next one, how long it
-is, and how sure the VAD was of speech in it. `diarize.calibration` makes a probability of these three; it
-was fitted and is measured by `benchmarks/confidence.py` (docs/decisions/0008-confidence.md).
+is, and how sure the VAD was of speech in it. `confidence` makes a probability of these three, by logistic
+regression; `benchmarks/confidence.py` fits and measures it (docs/decisions/0008-confidence.md).
 """
 
 from __future__ import annotations
@@ -14,6 +14,21 @@ from numpy.typing import NDArray
 
 from diarize.audio import SAMPLE_RATE
 from diarize.stages.items import Span, Window
+
+WORTH = {"campplus-zh-en": (-3.7, 5.4, 0.69, 6.2)}
+"""Logarithm of the odds that a turn is right: a constant, and what each kind of its evidence is worth."""
+
+
+def confidence(model: str, evidence: NDArray[np.float64]) -> list[float | None]:
+    """The probability that a turn is right, for the evidence (m, 3) of each.
+
+    None for models that it was never measured for.
+    """
+    if model not in WORTH:
+        return [None] * len(evidence)
+    constant, *worth = WORTH[model]
+    odds = constant + evidence @ np.array(worth)
+    return [float(p) for p in 1 / (1 + np.exp(-odds))]
 
 
 def margins(

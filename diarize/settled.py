@@ -13,12 +13,11 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from diarize import calibration
 from diarize._table import Table
 from diarize.clustering import cluster
 from diarize.clustering.affinity import centroids
 from diarize.clustering.representatives import Representatives
-from diarize.confidence import evidence, margins
+from diarize.confidence import confidence, evidence, margins
 from diarize.config import Bounds, Config
 from diarize.enrolment import KnownVoice, recognise
 from diarize.resampling import SAMPLE_RATE
@@ -112,7 +111,7 @@ class Settled:
         """Cluster all rows, place the turns, give known voices their names."""
         found = self.clustered()
         names = self._names(found.spans, found.embeddings, known)
-        sure = calibration.confidence(self.config.model, found.evidence)
+        sure = confidence(self.config.model, found.evidence)
         embeddings = {name: found.embeddings[label] for label, name in names.items()}
         return Diarization(tuple(as_turns(found.spans, names, sure)), duration, uri, embeddings)
 

@@ -9,8 +9,7 @@ import pytest
 from fakes import FakeEmbedder, FakeVad, conversation, cuts
 
 from diarize import Config, Diarizer, Turn
-from diarize.calibration import confidence
-from diarize.confidence import evidence, margins
+from diarize.confidence import confidence, evidence, margins
 from diarize.formats.rttm import format_rttm
 from diarize.result import joined
 from diarize.stages.items import Span, Window
