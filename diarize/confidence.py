@@ -31,18 +31,17 @@ def confidence(model: str, evidence: NDArray[np.float64]) -> list[float | None]:
     return [float(p) for p in 1 / (1 + np.exp(-odds))]
 
 
-def margins(
-    rows: NDArray[np.float32], labels: NDArray[np.int64], means: NDArray[np.float32]
-) -> NDArray[np.float64]:
-    """By how much each row (n, E) scores higher with its own speaker's mean (k, E) than with the next, (n,).
+def margins(scores: NDArray[np.float64], labels: NDArray[np.int64]) -> NDArray[np.float64]:
+    """By how much each row scores higher with its own speaker than with the next one, (n,).
+
+    scores : (n, k), of each row with each speaker's mean
 
     Where there is no other speaker: than 0.
     """
-    scores = np.asarray(rows, np.float64) @ np.asarray(means, np.float64).T
-    own = scores[np.arange(len(rows)), labels]
-    scores[np.arange(len(rows)), labels] = -np.inf
-    others = scores.max(1) if scores.shape[1] > 1 else np.zeros(len(rows))
-    return np.asarray(own - others, np.float64)
+    others = scores.copy()
+    own = others[np.arange(len(labels)), labels]
+    others[np.arange(len(labels)), labels] = -np.inf
+    return np.asarray(own - (others.max(1) if others.shape[1] > 1 else 0.0), np.float64)
 
 
 def evidence(

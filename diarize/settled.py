@@ -125,9 +125,10 @@ class Settled:
         means = centroids(rows, labels, weights)
         index = self.state.rows.index()
         regions = [Region(*row) for row in self.state.regions_found.array().tolist()]
-        spans = turns(regions, windows, labels[index].tolist())
+        scores = np.asarray(rows, np.float64) @ np.asarray(means, np.float64).T
+        spans = turns(regions, windows, labels[index].tolist(), scores[index])
         speech = self.state.speech_found.array()[: len(windows), 0] / THOUSANDTHS
-        sure = evidence(spans, windows, labels[index], margins(rows, labels, means)[index], speech)
+        sure = evidence(spans, windows, labels[index], margins(scores, labels)[index], speech)
         return Clustered(spans, dict(enumerate(means)), sure)
 
     def _found(self, regions: list[Region]) -> list[Window]:

@@ -213,7 +213,8 @@ def test_with_latency_enough_each_window_decides_what_it_decides_in_a_file(diari
     samples = conversation(seed, turns=20)
     stream = pushed(diarizer, [samples], latency_s=settling(diarizer.config) / RATE)
     windows = found_windows(stream)
-    spans = turns(found_regions(stream), windows, range(len(windows)))  # everybody is somebody else
+    count = len(windows)
+    spans = turns(found_regions(stream), windows, range(count), np.eye(count))  # everybody is somebody else
     own = [(span.start, span.end) for span in spans]
     live = [(start, end) for start, end, _ in stream._state.finals.array().tolist()]
     assert len(live) > 20

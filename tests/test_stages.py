@@ -154,6 +154,11 @@ def test_short_signals_are_repeated():
     assert repeat(np.arange(9, dtype=np.float32), 7).tolist() == list(range(9))
 
 
+def sure(labels):
+    """Scores of windows that leave no doubt."""
+    return np.eye(max(labels) + 1)[labels]
+
+
 def test_turns_meet_in_the_middle_and_keep_the_edges():
     regions = [Region(100, 50_000), Region(60_000, 61_000), Region(70_000, 90_000)]
     windows = [
@@ -162,15 +167,48 @@ def test_turns_meet_in_the_middle_and_keep_the_edges():
         Window(26_000, 49_920, 100),
         Window(70_080, 89_920, 70_000),
     ]
-    assert turns(regions, windows, [1, 1, 0, 0]) == [
+    assert turns(regions, windows, [1, 1, 0, 0], sure([1, 1, 0, 0])) == [
         Span(100, 31_000, 1),
         Span(31_000, 50_000, 0),
         Span(70_000, 90_000, 0),
     ]
     abutting = [Region(0, 24_000), Region(24_000, 48_000)]
     windows = [Window(0, 24_000, 0), Window(24_000, 48_000, 24_000)]
-    assert turns(abutting, windows, [0, 0]) == [Span(0, 48_000, 0)]
-    assert turns(abutting, windows, [0, 1]) == [Span(0, 24_000, 0), Span(24_000, 48_000, 1)]
+    assert turns(abutting, windows, [0, 0], sure([0, 0])) == [Span(0, 48_000, 0)]
+    assert turns(abutting, windows, [0, 1], sure([0, 1])) == [Span(0, 24_000, 0), Span(24_000, 48_000, 1)]
+
+
+@pytest.mark.parametrize(
+    ("scores", "move"),
+    [
+        ([[0.9, 0.1], [0.3, 0.5]], 0.3),  # the second window is less sure: it holds speech of the first's
+        ([[0.5, 0.3], [0.1, 0.9]], -0.3),
+        ([[0.6, 0.2], [0.2, 0.6]], 0.0),
+        ([[0.9, 0.1], [0.5, 0.5]], 0.4),  # never all the way: no window loses every sample
+        ([[0.5, 0.5], [0.1, 0.9]], -0.4),
+        ([[0.5, 0.6], [0.1, 0.9]], -0.4),
+        ([[0.5, 0.5], [0.5, 0.5]], 0.0),
+        ([[0.4, 0.5], [0.6, 0.5]], 0.0),  # nothing to go by
+    ],
+)
+def test_a_change_of_speaker_lies_where_the_scores_cross(scores, move):
+    windows = [Window(0, LENGTH, 0), Window(STEP, STEP + LENGTH, 0)]
+    change = (LENGTH + STEP) // 2 + round(move * STEP)
+    spans = turns([Region(0, 30_000)], windows, [0, 1], np.array(scores))
+    assert spans == [Span(0, change, 0), Span(change, 30_000, 1)]
+
+
+@pytest.mark.parametrize("seed", range(200))
+def test_no_window_loses_its_samples(seed):
+    """Windows as the stage gives them, at region edges too; everybody is somebody else."""
+    rng = np.random.default_rng(seed)
+    start = int(rng.integers(0, 40_000))
+    region = Region(start, start + int(rng.integers(2_000, 90_000)))
+    windows = Windows(WindowsConfig()).push([region])
+    scores = rng.uniform(-1, 1, (len(windows), len(windows)))
+    spans = turns([region], windows, range(len(windows)), scores)
+    assert [span.label for span in spans] == list(range(len(windows)))
+    assert all(span.start < span.end for span in spans)
 
 
 @pytest.mark.parametrize("make", [lambda: Regions(VadConfig()), lambda: Windows(WindowsConfig())])
