@@ -15,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diarize.calibration import ENOUGH_S
-from diarize.errors import FormatError
 
 if TYPE_CHECKING:
     from pyannote.core import Annotation
@@ -88,14 +87,22 @@ class Diarization:
 
         return format_rttm(self.turns, self.uri)
 
+    def to(self, form: str) -> str:
+        """The turns as the text of a format, by its name: rttm, json, csv, srt, vtt, textgrid, elan, ..."""
+        from diarize.formats.registry import format_turns
+
+        return format_turns(self.turns, self.uri, form, duration=self.duration)
+
     def write(self, path: str | Path) -> Path:
-        """Write to a file whose ending names the format (.rttm), whole or not at all; returns its path."""
+        """Write to a file, whole or not at all; its ending names the format, as `diarize convert` lists them.
+
+        Returns its path. Raises FormatError for an ending that names none.
+        """
         from diarize._files import atomic_write
+        from diarize.formats.registry import by_ending
 
         path = Path(path)
-        if path.suffix.lower() != ".rttm":
-            raise FormatError(f"{path}: the ending must name a format that can be written: .rttm")
-        atomic_write(path, self.to_rttm())
+        atomic_write(path, self.to(by_ending(path).name))
         return path
 
     def __eq__(self, other: object) -> bool:

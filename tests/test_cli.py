@@ -209,7 +209,20 @@ def test_config_doctor_and_version(here):
 
 
 @pytest.mark.parametrize(
-    "verb", ["run", "verify", "calibrate", "embed", "score", "models", "config", "doctor"]
+    "verb",
+    [
+        "run",
+        "words",
+        "convert",
+        "extract",
+        "verify",
+        "calibrate",
+        "embed",
+        "score",
+        "models",
+        "config",
+        "doctor",
+    ],
 )
 def test_help_teaches_and_is_light(verb):
     command = (

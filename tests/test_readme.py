@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import re
 import shlex
 from contextlib import redirect_stdout
@@ -30,6 +31,8 @@ def recordings(tmp_path, monkeypatch, sample_wav, write_wav, weights):
     write_wav(tmp_path / "call.wav", samples, 16000)
     write_wav(tmp_path / "a.wav", samples[int(10.8 * 16000) : int(14.4 * 16000)], 16000)
     write_wav(tmp_path / "b.wav", samples[int(18.7 * 16000) : int(21.4 * 16000)], 16000)
+    segment = {"start": 10.9, "end": 14.0, "text": " Hello there. How are you?"}
+    (tmp_path / "transcript.json").write_text(json.dumps({"text": "", "segments": [segment]}))
     (tmp_path / "reference.rttm").write_text(sample_wav.with_suffix(".rttm").read_text())
     return {"source": np.array_split(samples[::2], 50)}
 
@@ -47,7 +50,8 @@ def test_the_python_blocks_run_and_print_what_is_shown(recordings):
     for index, block in shown:
         assert NUMBER.sub("#", said[index]) == NUMBER.sub("#", block)
         numbers = [[float(number) for number in NUMBER.findall(text)] for text in (said[index], block)]
-        assert numbers[0] == pytest.approx(numbers[1], abs=0.005)  # processors differ in precision
+        # Processors differ in precision: it moves scores a little, and changes of speaker by some ms.
+        assert numbers[0] == pytest.approx(numbers[1], abs=0.05 if ":" in block else 0.005)
 
 
 def test_the_page_on_streaming_runs(recordings, write_wav, tmp_path):

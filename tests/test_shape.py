@@ -23,10 +23,10 @@ LEVELS = """
     errors
     config  _table  _saving  resampling+samples+_reader+decoding+audio  _files+_assets+_fetch+models
     networks  calibration
-    features  engine  result
+    features  engine  words  result
     clustering  formats  scoring  plotting  trials  _pcm+sources+microphone
     stages
-    verification  enrolment  confidence  live
+    verification  enrolment  confidence  extract  live
     settled
     stream
     pipeline

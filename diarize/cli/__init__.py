@@ -15,7 +15,21 @@ from typing import Annotated
 import typer
 
 from diarize import __version__
-from diarize.cli import calibrate, config, doctor, embed, models, run, score, stream, tune, verify
+from diarize.cli import (
+    calibrate,
+    config,
+    convert,
+    doctor,
+    embed,
+    extract,
+    models,
+    run,
+    score,
+    stream,
+    tune,
+    verify,
+    words,
+)
 from diarize.cli.terminal import settings
 from diarize.errors import DiarizeError
 
@@ -30,6 +44,9 @@ app = typer.Typer(
 )
 app.command("run")(run.run)
 app.command("stream")(stream.stream)
+app.command("words")(words.words)
+app.command("convert")(convert.convert)
+app.command("extract")(extract.extract)
 app.command("verify")(verify.verify)
 app.command("calibrate")(calibrate.calibrate)
 app.command("embed")(embed.embed)

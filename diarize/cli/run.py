@@ -30,6 +30,7 @@ from diarize.cli.terminal import (
 )
 from diarize.config import Bounds
 from diarize.errors import ConfigError, DiarizeError
+from diarize.formats.registry import FORMATS, Output, Recording, by_name
 
 if TYPE_CHECKING:
     from diarize.pipeline import Diarizer
@@ -48,10 +49,13 @@ def run(
         typer.Option(
             "--output",
             "-o",
-            help="Folder for NAME.rttm files; - writes RTTM to standard output.",
+            help="Folder for a file NAME.rttm each; - writes to standard output.",
             show_default=False,
         ),
     ] = None,
+    form: Annotated[
+        str, typer.Option("--format", "-f", help=f"With -o: {', '.join(FORMATS)}.", show_default=True)
+    ] = "rttm",
     show: Annotated[bool, typer.Option("--show", help="With -o, print the turns as well.")] = False,
     num_speakers: Annotated[
         int | None, typer.Option("--num-speakers", "-n", min=1, help="Exactly this many speakers.")
@@ -79,24 +83,30 @@ def run(
 
     - `diarize run call.mp3 -n 2 -o - | grep SPEAKER_01` writes RTTM to the pipe
 
+    - `diarize run interview.mp4 -o turns -f textgrid` writes turns/interview.TextGrid, for Praat
+
     One file that fails does not stop the others; it is named at the end, and the exit status is 1.
     """
     Bounds.of(num_speakers, min_speakers, max_speakers)  # refuse contradictions before any work
     counts = {"num_speakers": num_speakers, "min_speakers": min_speakers, "max_speakers": max_speakers}
     to_pipe = output is not None and str(output) == "-"
     paths: list[Path] = []
+    chosen = by_name(form)
+    if to_pipe and len(files) > 1 and not chosen.many:
+        raise ConfigError(f"{chosen.name} holds one recording; write to a folder, or run them one by one")
     if to_pipe and len({file.stem for file in files}) < len(files):
         raise ConfigError(
-            "two of the files have one name, which RTTM could not tell apart; run them one by one"
+            f"two of the files have one name, which {chosen.name} could not tell apart; run them one by one"
         )
     if output is not None and not to_pipe:
         paths = output_paths(
-            [Path("stdin") if is_stdin(file) else file for file in files], output, ".rttm", overwrite
+            [Path("stdin") if is_stdin(file) else file for file in files], output, chosen.ending, overwrite
         )
     diarizer = load_diarizer(
         config, model=model, device=device, engine=engine, precision=precision, threads=threads
     )
     failed = []
+    pipe = Output(chosen.name, lambda text: typer.echo(text, nl=False))
     for i, file in enumerate(files):
         title = f"{file.name} ({i + 1}/{len(files)})" if len(files) > 1 else file.name
         try:
@@ -104,17 +114,18 @@ def run(
             found = diarize_file(diarizer, file, title, channel=channel, **counts)
             taken = time.monotonic() - begun
             if to_pipe:
-                typer.echo(found.to_rttm(), nl=False)
+                pipe.push(Recording(found.uri, found.turns, found.duration))
             if not output or (show and not to_pipe):
                 if len(files) > 1:
                     typer.echo(f"== {file}")
                 typer.echo(str(found))
             if paths:
-                write_or_say(paths[i], found.to_rttm())
+                write_or_say(paths[i], found.to(chosen.name))
                 typer.echo(f"wrote {paths[i]}" if show else str(paths[i]))
             note(summary(found, file, taken))
         except DiarizeError as error:
             failed.append(str(error))
+    pipe.close()
     finish(failed, len(files))
 
 
