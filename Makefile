@@ -21,7 +21,7 @@ help:
 	@sed -n 's/^# \{0,1\}//p' Makefile | sed '/^$$/q'
 
 demo: $(VENV)/.installed
-	@$(DIARIZE) models pull campplus-zh-en sample > /dev/null
+	@$(DIARIZE) models pull campplus-zh-en segmentation-3.0 sample > /dev/null
 	@$(DIARIZE) run "$$($(DIARIZE) models where sample)" -o $(OUT) --show --overwrite
 
 run: $(VENV)/.installed
@@ -32,7 +32,7 @@ test: $(VENV)/.installed-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(DIARIZE) models pull campplus-zh-en campplus-zh-cn sample
+	$(DIARIZE) models pull campplus-zh-en campplus-zh-cn segmentation-3.0 sample
 	$(BIN)/python -m pytest
 
 clean:

@@ -19,7 +19,7 @@ import numpy as np
 from diarize.errors import FormatError
 
 TREE = "tree"
-VERSION = 2
+VERSION = 3
 
 BROKEN = (KeyError, IndexError, TypeError, ValueError, AttributeError, EOFError, OSError, zipfile.BadZipFile)
 """What reading bytes that are no saved state, or a damaged one, ends in."""

@@ -9,6 +9,7 @@ import dataclasses
 import math
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
 from typing import Any, Protocol
 
 import numpy as np
@@ -48,7 +49,7 @@ class Watched(Protocol):
 
 
 class Watch:
-    """One stream and what was seen of it; its turns are one speaker at a time, in order.
+    """One stream and what was seen of it; its turns are in order of their starts.
 
     guesses : whether to look at the hypothesis
 
@@ -57,7 +58,7 @@ class Watch:
     finals : as `push` and `finish` returned them
     shown : each stretch of time as it was first looked at
     twice_shown_s, changed_s : seconds that were guessed at one look and speech at the next; those of them
-        whose speaker was another then
+        when none of the speakers guessed spoke then
     """
 
     def __init__(self, stream: Watched, *, guesses: bool = True) -> None:
@@ -118,18 +119,14 @@ class Watch:
 
 
 def compared(before: Sequence[Turn], after: Sequence[Turn]) -> tuple[float, float]:
-    """Seconds in which both have a speaker, and those of them in which it is not the same one."""
+    """Seconds in which both have a speaker, and those of them in which they have none in common."""
     both = changed = 0.0
-    first = 0
-    for turn in after:
-        while first < len(before) and before[first].end <= turn.start:
-            first += 1
-        for other in before[first:]:
-            if other.start >= turn.end:
-                break
-            common = min(turn.end, other.end) - max(turn.start, other.start)
-            both += common
-            changed += common * (turn.speaker != other.speaker)
+    edges = sorted({moment for turn in [*before, *after] for moment in (turn.start, turn.end)})
+    for start, end in pairwise(edges):
+        one, other = ({t.speaker for t in turns if t.start <= start < t.end} for turns in (before, after))
+        if one and other:
+            both += end - start
+            changed += (end - start) * one.isdisjoint(other)
     return both, changed
 
 

@@ -19,6 +19,10 @@ WORTH = {"campplus-zh-en": (-3.7, 5.4, 0.69, 6.2)}
 """Logarithm of the odds that a turn is right: a constant, and what each kind of its evidence is worth."""
 
 
+SECOND = {"campplus-zh-en": 0.65}
+"""The probability that a turn is right of somebody who is heard in it beside somebody else only."""
+
+
 def confidence(model: str, evidence: NDArray[np.float64]) -> list[float | None]:
     """The probability that a turn is right, for the evidence (m, 3) of each.
 

@@ -176,6 +176,11 @@ class Config:
     )
     device: str = option("auto", "auto (CUDA where there is one), cpu, cuda, cuda:1, ...")
     threads: int = option(0, "calls on the network side by side on the CPU; 0: one a core", low=0)
+    overlap: str = option(
+        "assign",
+        "where two people speak at once: assign (both have a turn), detect (one has), off (not looked for)",
+        choices=("assign", "detect", "off"),
+    )
     vad: VadConfig = field(default_factory=VadConfig)
     windows: WindowsConfig = field(default_factory=WindowsConfig)
     clustering: ClusteringConfig = field(default_factory=ClusteringConfig)

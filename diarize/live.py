@@ -3,12 +3,16 @@
 It runs the same stages as the settled side (`diarize.stream`) with their look-ahead shortened to the
 latency, on rows of the same embedder. What it decides is final, and thrown away when the result is
 made: that one is clustered anew, from settled rows only.
+
+Where two voices are heard at once by the time of a decision, the one who spoke before has a turn too. What is
+heard is known on a grid of `diarize.stages.overlap.LOOK_STEP`, so from that much latency and a window's step
+on (1.5 s) all of a decision is looked at, with less of it a part or nothing.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -18,9 +22,11 @@ from diarize.config import Bounds, Config
 from diarize.errors import ConfigError
 from diarize.features import FRAME_SHIFT
 from diarize.resampling import SAMPLE_RATE
+from diarize.stages.boundaries import overlaps
 from diarize.stages.deadlines import Deadlines, DeadlinesState, capped
-from diarize.stages.items import FRAME, Decision, Span, Window
+from diarize.stages.items import FRAME, Decision, Span, Voices, Window
 from diarize.stages.labelling import Labeller, LabellerState
+from diarize.stages.overlap import LOOK, LOOK_STEP
 from diarize.stages.regions import Regions, RegionsState
 from diarize.stages.windows import Windows, WindowsState
 
@@ -34,16 +40,27 @@ Row = NDArray[np.float32]
 Samples = tuple[int, int]
 """What makes a window's row: its start and end."""
 
+Look = Callable[[int], list[Voices]]
+"""How many voices are heard at once in the last seconds before a sample."""
+
 
 @dataclass
 class LiveState:
-    """Where the live side of one stream is: its stages, and the rows that may still be asked for."""
+    """Where the live side of one stream is: its stages, and the rows that may still be asked for.
+
+    now, before : the label given last, and the last other one
+    looked, both : the end of the last look for overlap, and where it heard two voices
+    """
 
     regions: RegionsState = field(default_factory=RegionsState)
     windows: WindowsState = field(default_factory=WindowsState)
     deadlines: DeadlinesState = field(default_factory=DeadlinesState)
     labeller: LabellerState = field(default_factory=LabellerState)
     rows: dict[Samples, Row] = field(default_factory=dict)
+    now: int | None = None
+    before: int | None = None
+    looked: int = -1
+    both: list[Samples] = field(default_factory=list)
 
 
 def look_ahead(config: Config, resampler: int = 0) -> dict[str, int]:
@@ -99,6 +116,7 @@ class Live:
             raise ConfigError(
                 f"latency_s must be at least {least:.3f} at this sample rate, got {latency / SAMPLE_RATE:g}"
             )
+        self.wait = wait * FRAME
         self.regions = Regions(capped(config.vad, wait), state.regions)
         self.windows = Windows(config.windows, state.windows)
         self.deadlines = Deadlines(config.windows, wait, state.deadlines)
@@ -152,19 +170,41 @@ class Live:
         """Take the rows of new windows."""
         self.state.rows |= {key(window): row for window, row in rows}
 
-    def decide(self, decisions: Sequence[Decision]) -> list[Span]:
-        """What decisions say whose rows are all here: a span each, where somebody speaks."""
+    def needed(self, horizon: int) -> int:
+        """No sample before this one is needed for a look, nor before `horizon` by others."""
+        return min(horizon, self.decided + self.wait - LOOK_STEP - LOOK)
+
+    def decide(self, decisions: Sequence[Decision], look: Look | None = None) -> list[Span]:
+        """What decisions say whose rows are all here: a span each, where somebody speaks.
+
+        look : says how many voices are heard before a sample; with it, a second span where there are two
+        """
         rows = self.state.rows
         spans: list[Span] = []
         for decision in decisions:
             label = self.labeller.push(decision, [rows[key(window)] for window in decision.ahead])
             if label is not None and decision.start < decision.end:
                 spans.append(Span(decision.start, decision.end, label))
+                if look is not None:
+                    spans += self._beside(spans[-1], look)
         if len(rows) > KEPT_ROWS:
             wanted = {key(w) for waiting in self.state.deadlines.waiting for w in waiting.windows}
             for old in [k for k in list(rows)[:-KEPT_ROWS] if k not in wanted]:
                 del rows[old]
         return spans
+
+    def _beside(self, span: Span, look: Look) -> list[Span]:
+        """Who speaks besides, as far as it was heard when the span had to be decided."""
+        state = self.state
+        if span.label != state.now:
+            state.now, state.before = span.label, state.now
+        if state.before is None:
+            return []
+        end = (span.start + self.wait) // LOOK_STEP * LOOK_STEP
+        if end != state.looked:
+            state.looked, state.both = end, overlaps(look(end))
+        common = [(max(a, span.start), min(b, span.end)) for a, b in state.both]
+        return [Span(a, b, state.before) for a, b in common if a < b]
 
     def fork(self) -> LiveState:
         """A copy of the state, to see what would be decided if the stream ended now."""

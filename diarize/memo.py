@@ -33,6 +33,7 @@ from diarize.pipeline import Diarizer
 from diarize.resampling import Resampler
 from diarize.result import Diarization
 from diarize.stages.embedding import Embedder
+from diarize.stages.overlap import Segmenter
 from diarize.stream import BLOCK
 from diarize.streaming_score import Recording
 
@@ -218,6 +219,32 @@ class RememberedDense(RememberedEmbedder):
         return after
 
 
+class RememberedSegmenter:
+    """A segmenter that hears each tile once."""
+
+    def __init__(self, segmenter: Segmenter, memory: Memory) -> None:
+        self.segmenter = segmenter
+        self.memory = memory
+
+    def tile(self, samples: NDArray[np.float32]) -> Future[Array]:
+        """As of `diarize.stages.overlap.Segmenter`."""
+        key = b"voices" + digest(samples)
+        after: Future[Array] = Future()
+        if key in self.memory.places:
+            after.set_result(self.memory.read(*self.memory.places[key]))
+            return after
+
+        def keep(done: Future[Array]) -> None:
+            try:
+                self.memory.put(key, done.result())
+                after.set_result(done.result())
+            except BaseException as error:  # the one who waits for it gets it
+                after.set_exception(error)
+
+        self.segmenter.tile(samples).add_done_callback(keep)
+        return after
+
+
 class RememberedEngine:
     """An engine that runs its dense network once over each input."""
 
@@ -270,6 +297,7 @@ class Again:
         self.vad = RememberedVad(diarizer.vad, memory)
         dense = hasattr(diarizer.embedder, "tile")
         self.embedder = (RememberedDense if dense else RememberedEmbedder)(diarizer.embedder, memory)
+        self.segmenter = diarizer.segmenter and RememberedSegmenter(diarizer.segmenter, memory)
         self.sounds: dict[int, Sound] = {}
 
     def __call__(
@@ -281,7 +309,7 @@ class Again:
 
         Raises AudioError for a recording that cannot be read.
         """
-        diarizer = Diarizer(config, embedder=self.embedder, vad=self.vad)
+        diarizer = Diarizer(config, embedder=self.embedder, vad=self.vad, segmenter=self.segmenter)
         done_s = 0.0
         for number, recording in enumerate(self.recordings):
             if number not in self.sounds:

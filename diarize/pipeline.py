@@ -16,19 +16,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diarize import calibration, models, verification
+from diarize._stream_state import Models, StreamOptions
 from diarize.audio import SAMPLE_RATE, AudioFile, File, Source, open_audio, read_audio
 from diarize.config import Bounds, Config
 from diarize.engine import open_engine
 from diarize.enrolment import KnownVoice, enrol
-from diarize.errors import AudioError, ConfigError
+from diarize.errors import AudioError, ConfigError, ModelError
 from diarize.result import Diarization, Verdict, Voice
 from diarize.stages.embedding import CAMPPlusEmbedder, Embedder
+from diarize.stages.overlap import PowersetSegmenter, Segmenter
 from diarize.stages.regions import Regions
 from diarize.stages.vad import SileroVad, Vad
-from diarize.stream import Models, Stream, StreamOptions, restore
+from diarize.stream import Stream, restore
 
 Enrolled = Mapping[str, Source | Sequence[Source]] | Sequence[KnownVoice]
 """Known voices: names with a recording or several of each, or what `Diarizer.enrol` made of them."""
+
+SEGMENTATION = "segmentation-3.0"
+"""The network that hears how many voices there are at once, by its name in `diarize.models`."""
 
 Progress = Callable[[float, float | None], None]
 """Called with the seconds of audio done, and those that the recording declares, if it does."""
@@ -38,8 +43,9 @@ class Diarizer:
     """The loaded models and the options; threads may share one.
 
     config : a `Config`, the path of a TOML file, or the name of a shipped one ("meeting")
-    model, engine, precision, device, threads : replace those of the configuration
-    embedder, vad : networks to use instead of CAM++ and Silero
+    model, engine, precision, device, threads, overlap : replace those of the configuration
+    embedder, vad, segmenter : networks to use instead of CAM++, Silero and pyannote's segmentation; with an
+        embedder of one's own nothing listens for overlap unless there is a segmenter too
     on_fetch : called with what is being fetched, the bytes here and all bytes, while weights arrive
 
     Raises ConfigError for options, ModelError for weights that cannot be had.
@@ -54,32 +60,41 @@ class Diarizer:
         precision: str | None = None,
         device: str | None = None,
         threads: int | None = None,
+        overlap: str | None = None,
         embedder: Embedder | None = None,
         vad: SileroVad | Any | None = None,
+        segmenter: Segmenter | None = None,
         on_fetch: models.Progress | None = None,
     ) -> None:
         config = config if isinstance(config, Config) else Config.load(config) if config else Config()
         model = str(model) if isinstance(model, Path) else model
         given: dict[str, Any] = {"model": model, "engine": engine, "precision": precision}
-        given |= {"device": device, "threads": threads}
+        given |= {"device": device, "threads": threads, "overlap": overlap}
         given = {name: value for name, value in given.items() if value is not None}
         self.config = Config.from_dict(dataclasses.asdict(config) | given)
         self.vad = vad or SileroVad()
-        self.embedder: Embedder = embedder or CAMPPlusEmbedder(
-            open_engine(
-                models.resolve(self.config.model, progress=on_fetch),
-                engine=self.config.engine,
-                device=self.config.device,
-                precision=self.config.precision,
-                threads=self.config.threads,
-                note=None if on_fetch is None else lambda what: on_fetch(what, 0, None),
-            )
+        listens = self.config.overlap != "off"
+        self.segmenter = segmenter if listens else None
+        if embedder is not None:
+            self.embedder: Embedder = embedder
+            return
+        engine_ = open_engine(
+            models.resolve(self.config.model, progress=on_fetch),
+            engine=self.config.engine,
+            device=self.config.device,
+            precision=self.config.precision,
+            threads=self.config.threads,
+            segmentation=segmentation(on_fetch) if listens and segmenter is None else None,
+            note=None if on_fetch is None else lambda what: on_fetch(what, 0, None),
         )
+        self.embedder = CAMPPlusEmbedder(engine_)
+        if listens and segmenter is None:
+            self.segmenter = PowersetSegmenter(engine_)
 
     @property
     def models(self) -> Models:
         """What its streams share."""
-        return Models(self.config, self.vad, self.embedder, self.threshold)
+        return Models(self.config, self.vad, self.embedder, self.segmenter, self.threshold)
 
     def __call__(
         self,
@@ -271,6 +286,14 @@ class Diarizer:
         found = regions.push(stage.push(samples)) + regions.finish(len(samples), stage.finish())
         pieces = [samples[region.start : region.end] for region in found if region.closed]
         return np.concatenate([samples[:0], *pieces])
+
+
+def segmentation(progress: models.Progress | None) -> Path:
+    """The checkpoint of the segmentation network; ModelError says how to do without."""
+    try:
+        return models.resolve(SEGMENTATION, progress=progress)
+    except ModelError as error:
+        raise ModelError(f"{error}\nor do without it: overlap='off' (--overlap off)") from None
 
 
 def is_file(source: Source) -> TypeGuard[File]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Container, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from importlib.util import find_spec
 from itertools import count
@@ -47,16 +47,20 @@ class Turn:
 class Diarization:
     """Who spoke when in one recording.
 
-    turns : in order of time; turns of one speaker never touch
+    turns : by start; those of different speakers may overlap, those of one never touch
     duration : seconds of audio
     uri : the recording's name, as RTTM carries it
     embeddings : mean embedding of each speaker, (E,) float32, unit norm
+    overlaps : where two voices are heard at once, (start, end) in seconds; none where it was not looked for
+    alone : the turns with one speaker a moment, where they are others; see `exclusive`
     """
 
     turns: tuple[Turn, ...]
     duration: float
     uri: str = "recording"
     embeddings: Mapping[str, NDArray[np.float32]] = field(default_factory=dict, repr=False)
+    overlaps: tuple[tuple[float, float], ...] = field(default=(), repr=False)
+    alone: tuple[Turn, ...] | None = field(default=None, repr=False)
 
     @cached_property
     def speakers(self) -> tuple[str, ...]:
@@ -70,6 +74,13 @@ class Diarization:
         for turn in self.turns:
             times[turn.speaker] += turn.duration
         return times
+
+    @cached_property
+    def exclusive(self) -> Diarization:
+        """The same with one speaker a moment, the one who is heard best: for giving words their speakers."""
+        if self.alone is None:
+            return self
+        return replace(self, turns=self.alone, alone=None)
 
     @cached_property
     def annotation(self) -> Annotation:
@@ -205,9 +216,39 @@ def next_name(taken: Container[str]) -> str:
 def joined(turns: Iterable[Turn]) -> list[Turn]:
     """Turns in order of time, with those of one speaker that touch made one, of no known confidence."""
     found: list[Turn] = []
+    last: dict[str, int] = {}
     for turn in turns:
-        if found and found[-1].speaker == turn.speaker and found[-1].end == turn.start:
-            found[-1] = Turn(found[-1].start, turn.end, turn.speaker)
+        i = last.get(turn.speaker)
+        if i is not None and found[i].end == turn.start:
+            found[i] = Turn(found[i].start, turn.end, turn.speaker)
         else:
+            last[turn.speaker] = len(found)
             found.append(turn)
     return found
+
+
+def overlapping(turns: Iterable[Turn]) -> list[Turn]:
+    """Turns by start, with those of one speaker that touch or overlap made one.
+
+    Its confidence is the mean of theirs, weighted by their durations, where it is known.
+    """
+    found: list[list[Turn]] = []
+    last: dict[str, list[Turn]] = {}
+    ends: dict[str, float] = {}
+    for turn in sorted(turns):
+        if turn.start <= ends.get(turn.speaker, -1.0):
+            last[turn.speaker].append(turn)
+        else:
+            last[turn.speaker] = [turn]
+            found.append(last[turn.speaker])
+        ends[turn.speaker] = max(ends.get(turn.speaker, 0.0), turn.end)
+    return sorted(map(_one, found))
+
+
+def _one(turns: Sequence[Turn]) -> Turn:
+    """Turns of one speaker as one."""
+    if len(turns) == 1:
+        return turns[0]
+    known = [(turn.duration, turn.confidence) for turn in turns if turn.confidence is not None]
+    sure = sum(s * p for s, p in known) / sum(s for s, _ in known) if known else None
+    return Turn(turns[0].start, max(turn.end for turn in turns), turns[0].speaker, sure)

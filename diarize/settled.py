@@ -17,13 +17,13 @@ from diarize._table import Table
 from diarize.clustering import cluster
 from diarize.clustering.affinity import centroids
 from diarize.clustering.representatives import Representatives
-from diarize.confidence import confidence, evidence, margins
+from diarize.confidence import SECOND, confidence, evidence, margins
 from diarize.config import Bounds, Config
 from diarize.enrolment import KnownVoice, recognise
 from diarize.resampling import SAMPLE_RATE
-from diarize.result import Diarization, Turn, next_name
-from diarize.stages.boundaries import turns
-from diarize.stages.items import FRAME, Region, Span, Window
+from diarize.result import Diarization, Turn, next_name, overlapping
+from diarize.stages.boundaries import overlaps, seconds, turns
+from diarize.stages.items import FRAME, Region, Span, Voices, Window
 from diarize.stages.regions import Regions, RegionsState
 from diarize.stages.windows import Windows, WindowsState
 
@@ -43,6 +43,7 @@ class SettledState:
     regions_found, windows_found : start, end; start, end, region
     speech_found : of each window, those still to be embedded included, the mean probability of speech
     recent : probabilities of the last frames, from number `recent_from` on
+    voices_found : start, end, count
     """
 
     rows: Representatives
@@ -53,6 +54,7 @@ class SettledState:
     speech_found: Table = field(default_factory=lambda: Table(1))
     recent: NDArray[np.float32] = field(default_factory=lambda: np.zeros(0, np.float32))
     recent_from: int = 0
+    voices_found: Table = field(default_factory=lambda: Table(3))
 
     @classmethod
     def new(cls, config: Config, bounds: Bounds) -> SettledState:
@@ -64,22 +66,33 @@ class SettledState:
 class Clustered:
     """What clustering made of the rows.
 
+    spans : one speaker a moment
+    seconds : who else speaks, where two voices are heard
+    overlaps : where they are, ``[start, end)``
     embeddings : of each label, (E,)
     evidence : for each span, see `diarize.confidence`; (m, 3)
     """
 
     spans: list[Span] = field(default_factory=list)
+    seconds: list[Span] = field(default_factory=list)
+    overlaps: list[tuple[int, int]] = field(default_factory=list)
     embeddings: dict[int, NDArray[np.float32]] = field(default_factory=dict)
     evidence: NDArray[np.float64] = field(default_factory=lambda: np.zeros((0, 3)))
 
 
 class Settled:
-    """`push` probabilities, `keep` the rows of the windows that come out, then ask for the `result`."""
+    """`push` probabilities, `keep` the rows of the windows that come out, `hear` voices; then the `result`.
 
-    def __init__(self, config: Config, threshold: Threshold, bounds: Bounds, state: SettledState) -> None:
+    voices : whether voices will be heard; regions without any are then no speech
+    """
+
+    def __init__(
+        self, config: Config, threshold: Threshold, bounds: Bounds, voices: bool, state: SettledState
+    ) -> None:
         self.config = config
         self.threshold = threshold
         self.bounds = bounds
+        self.voices = voices
         self.state = state
         self.regions = Regions(config.vad, state.regions)
         self.windows = Windows(config.windows, state.windows)
@@ -103,33 +116,77 @@ class Settled:
             self.state.windows_found.append(window.start, window.end, window.region)
             self.state.rows.add(row)
 
+    def hear(self, voices: Iterable[Voices]) -> None:
+        """How many voices are heard at once, in order."""
+        for piece in voices:
+            self.state.voices_found.append(piece.start, piece.end, piece.count)
+
     def fork(self) -> Settled:
         """A copy, to see what would come out if the stream ended now; the further, the dearer."""
-        return Settled(self.config, self.threshold, self.bounds, copy.deepcopy(self.state))
+        return Settled(self.config, self.threshold, self.bounds, self.voices, copy.deepcopy(self.state))
 
     def result(self, duration: float, uri: str, known: Sequence[KnownVoice] = ()) -> Diarization:
         """Cluster all rows, place the turns, give known voices their names."""
         found = self.clustered()
         names = self._names(found.spans, found.embeddings, known)
         sure = confidence(self.config.model, found.evidence)
-        embeddings = {name: found.embeddings[label] for label, name in names.items()}
-        return Diarization(tuple(as_turns(found.spans, names, sure)), duration, uri, embeddings)
+        alone = as_turns(found.spans, names, sure)
+        beside = as_turns(found.seconds, names, [SECOND.get(self.config.model)] * len(found.seconds))
+        return Diarization(
+            tuple(overlapping([*alone, *beside]) if beside else alone),
+            duration,
+            uri,
+            {name: found.embeddings[label] for label, name in names.items()},
+            overlaps=tuple((start / SAMPLE_RATE, end / SAMPLE_RATE) for start, end in found.overlaps),
+            alone=tuple(alone),
+        )
 
     def clustered(self) -> Clustered:
         """The spans of all rows, by label, and what speaks for each."""
-        windows = [Window(*row) for row in self.state.windows_found.array().tolist()]
+        table = self.state.windows_found.array()
+        heard = self._heard(table)
+        windows = [Window(*row) for row in table[heard].tolist()]
         if not windows:
             return Clustered()
-        rows, weights = self.state.rows.arrays()
+        rows, weights, index = self._rows(heard)
         labels = cluster(rows, weights, self.config.clustering, self._threshold(windows), self.bounds)
         means = centroids(rows, labels, weights)
-        index = self.state.rows.index()
         regions = [Region(*row) for row in self.state.regions_found.array().tolist()]
         scores = np.asarray(rows, np.float64) @ np.asarray(means, np.float64).T
         spans = turns(regions, windows, labels[index].tolist(), scores[index])
-        speech = self.state.speech_found.array()[: len(windows), 0] / THOUSANDTHS
+        speech = self.state.speech_found.array()[: len(heard)][heard, 0] / THOUSANDTHS
         sure = evidence(spans, windows, labels[index], margins(scores, labels)[index], speech)
-        return Clustered(spans, dict(enumerate(means)), sure)
+        both = overlaps(Voices(*row) for row in self.state.voices_found.array().tolist())
+        others = seconds(spans, both) if self.config.overlap == "assign" else []
+        return Clustered(spans, others, both, dict(enumerate(means)), sure)
+
+    def _heard(self, windows: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Which of the windows (n, 3) lie in regions where voices are heard, (n,).
+
+        All of them where voices are not listened for, or where fewer would be left than speakers asked for.
+        """
+        everything = np.ones(len(windows), bool)
+        if not self.voices:
+            return everything
+        voices, regions = self.state.voices_found.array(), self.state.regions_found.array()
+        first = np.searchsorted(
+            voices[:, 1], regions[:, 0], side="right"
+        )  # that ends after the region begins
+        last = np.searchsorted(voices[:, 0], regions[:, 1], side="left")  # that begins before it ends
+        heard = np.isin(windows[:, 2], regions[first < last, 0])
+        asked = self.bounds.low if self.bounds != Bounds() else 0
+        return heard if heard.sum() >= asked else everything
+
+    def _rows(
+        self, heard: NDArray[np.bool_]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float64], NDArray[np.int64]]:
+        """Rows, the windows behind each, and which row is that of each window, of some of the windows."""
+        rows, weights = self.state.rows.arrays()
+        index = self.state.rows.index()
+        if heard.all():
+            return rows, weights, index
+        used, index = np.unique(index[heard], return_inverse=True)
+        return rows[used], np.bincount(index).astype(np.float64), index
 
     def _found(self, regions: list[Region]) -> list[Window]:
         for region in regions:

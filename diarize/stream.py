@@ -1,6 +1,7 @@
 r"""One recording on its way from samples to turns: the one path that files and live sound take.
 
     samples -> resampling -> VAD -> regions -> windows -> embeddings -> rows      settled: the result
+                              |\-> voices, how many at once ------------------/
                                \-> regions -> windows -> deadlines -> labelling   live: final turns
 
 The settled side waits for all the look-ahead it can use and does not know the latency, so its result is
@@ -9,12 +10,10 @@ that of the file. The live side (`diarize.live`) decides in time. A file is a st
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import warnings
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -22,19 +21,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diarize import _saving
-from diarize._table import Table
+from diarize._stream_state import Models, SavedStream, StreamOptions, StreamState, fingerprint
 from diarize.audio import as_samples
-from diarize.config import Bounds, Config
-from diarize.enrolment import KnownVoice
 from diarize.errors import AudioError, ConfigError, DiarizeError, SpeakerCountWarning, StreamFinished
-from diarize.live import Live, LiveState
-from diarize.resampling import SAMPLE_RATE, Resampler, ResamplerState
+from diarize.live import Live, LiveState, Look
+from diarize.resampling import SAMPLE_RATE, Resampler
 from diarize.result import Diarization, Turn, joined
 from diarize.settled import Settled, SettledState, as_turns
-from diarize.stages.embedding import Embedder, Embedding, EmbeddingState
+from diarize.stages.embedding import Embedding
 from diarize.stages.items import FRAME, Decision, Span, Window
 from diarize.stages.labelling import Speaker
-from diarize.stages.vad import Vad, VadState
+from diarize.stages.overlap import Overlap, look
+from diarize.stages.vad import Vad
 
 if TYPE_CHECKING:
     from pyannote.core import Annotation
@@ -45,61 +43,8 @@ BLOCK = 512 * FRAME
 UNHURRIED = 32 * FRAME
 """Samples that are held until they pass, while nobody waits for turns: the VAD is faster on many frames."""
 
-NO_MATTER = ("engine", "device", "precision", "threads")
-"""Options that a saved stream need not find again: the turns depend on them by rounding at most."""
-
 LONGEST_GAP_S = 24 * 3600
 """A longer gap in the audio is a broken clock."""
-
-
-@dataclass(frozen=True)
-class Models:
-    """What every stream of a diarizer shares: options, networks, thresholds."""
-
-    config: Config
-    vad: Any
-    embedder: Embedder
-    threshold: Callable[[float, float], float]
-
-
-@dataclass(frozen=True)
-class StreamOptions:
-    """What one stream was asked for."""
-
-    latency_s: float | None = None
-    sample_rate: int = SAMPLE_RATE
-    bounds: Bounds = field(default_factory=Bounds)
-    uri: str = "recording"
-    known: tuple[KnownVoice, ...] = ()
-    started: str | None = None
-
-
-@dataclass
-class StreamState:
-    """Where one stream is, all of it.
-
-    num_samples : that passed the stages (16 kHz)
-    finals : start, end, label
-    """
-
-    settled: SettledState
-    resampler: ResamplerState
-    pending: list[NDArray[np.float32]] = field(default_factory=list)
-    num_samples: int = 0
-    finished: bool = False
-    vad: VadState = field(default_factory=VadState)
-    embedding: EmbeddingState = field(default_factory=EmbeddingState)
-    live: LiveState | None = None
-    finals: Table = field(default_factory=lambda: Table(3))
-
-
-@dataclass
-class SavedStream:
-    """A stream with what it needs to go on elsewhere."""
-
-    config: str
-    options: StreamOptions
-    state: StreamState
 
 
 class Stream:
@@ -127,9 +72,15 @@ class Stream:
         self._state = state
         self.resampler.state = state.resampler
         self.vad = Vad(models.vad, state.vad)
-        self.settled = Settled(config, models.threshold, options.bounds, state.settled)
-        self.embedding = Embedding(models.embedder, config.windows, state.embedding)
+        self.held = state.held
+        voices = models.segmenter is not None
+        self.settled = Settled(config, models.threshold, options.bounds, voices, state.settled)
+        self.embedding = Embedding(models.embedder, config.windows, self.held, state.embedding)
+        self.overlap = Overlap(models.segmenter, config.vad.onset, self.held, state.overlap)
         self.live = self._live(state.live) if state.live else None
+        self._look: Look | None = None
+        if models.segmenter is not None and config.overlap == "assign":
+            self._look = partial(look, models.segmenter, self.held)
         self.num_pending = sum(len(samples) for samples in state.pending)
         self._guess: tuple[int, tuple[Turn, ...]] | None = None
         self._result: Diarization | None = None
@@ -172,6 +123,7 @@ class Stream:
         last = self.vad.finish().tolist()
         decisions, placed = self.live.finish(self._state.num_samples, last) if self.live else ([], [])
         self._embed(self.settled.finish(self._state.num_samples, last), decisions, placed)
+        self.settled.hear(self.overlap.finish(last))
         self.settled.keep(self.embedding.finish())
         self._state.finished = True
         return self._final_turns(first) if self.live else list(self.result().turns)
@@ -274,7 +226,7 @@ class Stream:
                     break
                 times = shared.setdefault(turn.speaker, {})
                 common = min(turn.end, other.end) - max(turn.start, other.start)
-                times[other.speaker] = times.get(other.speaker, 0.0) + common
+                times[other.speaker] = times.get(other.speaker, 0.0) + max(0.0, common)
         return {name: max(times, key=lambda other: times[other]) for name, times in shared.items()}
 
     @property
@@ -293,6 +245,7 @@ class Stream:
         if self._state.finished:
             raise StreamFinished
         self.settled.keep(self.embedding.landed())
+        self.settled.hear(self.overlap.landed())
         return _saving.pack(SavedStream(fingerprint(self.models.config), self.options, self._state))
 
     # How it passes the stages --------------------------------------------------------------------
@@ -313,12 +266,14 @@ class Stream:
         for first in range(0, count, BLOCK):
             block = samples[first : min(first + BLOCK, count)]
             state.num_samples += len(block)
-            self.embedding.hear(block)
+            self.held.hear(block)
             speech = self.vad.push(block).tolist()
             decisions, placed = self.live.place(speech) if self.live else ([], [])
+            self.settled.hear(self.overlap.push(speech))
             self._embed(self.settled.push(speech), decisions, placed)
-            horizon = self.settled.horizon
-            self.embedding.forget(min(horizon, self.live.horizon) if self.live else horizon)
+            horizon = min(self.settled.horizon, self.live.horizon) if self.live else self.settled.horizon
+            horizon = self.overlap.needed(self.embedding.needed(horizon))
+            self.held.forget(self.live.needed(horizon) if self.live and self._look else horizon)
 
     def _embed(self, windows: list[Window], decisions: list[Decision], placed: list[Window]) -> None:
         """Embed what both sides need; keep the settled rows, make decisions final.
@@ -335,7 +290,7 @@ class Stream:
         self._learn(self.live, [*windows, *placed] if shared else placed, decisions)
         if shared:
             self.settled.keep(self.live.rows_of(windows))
-        for span in self.live.decide(decisions):
+        for span in self.live.decide(decisions, self._look):
             self._state.finals.append(span.start, span.end, span.label)
 
     def _learn(self, live: Live, windows: list[Window], decisions: Sequence[Decision]) -> None:
@@ -365,18 +320,13 @@ class Stream:
         fork = self._live(live.fork())
         decisions, placed = fork.finish(self._state.num_samples)
         self._learn(fork, placed, decisions)
-        return tuple(joined(as_turns(fork.decide(decisions), fork.names)))
+        return tuple(joined(as_turns(fork.decide(decisions, self._look), fork.names)))
 
     def _guess_settled(self) -> tuple[Turn, ...]:
         fork = self.settled.fork()
         fork.keep(self.embedding.would_be(fork.finish(self._state.num_samples)))
+        fork.hear(self.overlap.would_be())
         return fork.result(self.duration, self.uri, self.options.known).turns
-
-
-def fingerprint(config: Config) -> str:
-    """What a saved stream must find again: every option that the turns depend on."""
-    values = dataclasses.asdict(config)
-    return json.dumps({name: value for name, value in values.items() if name not in NO_MATTER})
 
 
 def restore(data: bytes, models: Models) -> Stream:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diarize import Stream
+from diarize.networks.powerset import num_frames
 from diarize.stages.items import Region, Window
 
 RATE = 16000
@@ -94,6 +95,29 @@ class FakeEmbedder(ExactEmbedder):
         time.sleep(0.002 * (2 - turn))
         context = checksum_of(samples)
         return np.asarray([self.row(samples[a:b], context + a) for a, b in spans], np.float32)
+
+
+class FakeSegmenter:
+    """Voices near the threshold: what is heard depends on every sample of the tile, and changes in no time.
+
+    Tiles are done on threads, and the later ones sooner.
+    """
+
+    def __init__(self) -> None:
+        self.pool = ThreadPoolExecutor(3)
+        self.tiles: list[int] = []
+
+    def tile(self, samples: NDArray[np.float32]) -> Future[NDArray[np.float32]]:
+        self.tiles.append(len(samples))
+        return self.pool.submit(self._tile, samples, len(self.tiles) % 3)
+
+    def _tile(self, samples: NDArray[np.float32], turn: int) -> NDArray[np.float32]:
+        time.sleep(0.002 * (2 - turn))
+        rng = np.random.default_rng(checksum_of(samples))
+        frames = num_frames(len(samples))
+        pieces = rng.uniform(-0.2, 0.2, (frames // 25 + 1, 1)).repeat(25, axis=0)[:frames]
+        noise = rng.uniform(-0.02, 0.02, (frames, 2))
+        return np.asarray(np.array([0.68, 0.5]) + pieces + noise, np.float32)
 
 
 def checksum_of(samples: NDArray[np.float32]) -> int:

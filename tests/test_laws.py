@@ -16,6 +16,7 @@ from fakes import (
     RATE,
     ExactEmbedder,
     FakeEmbedder,
+    FakeSegmenter,
     FakeVad,
     SharpVad,
     conversation,
@@ -48,12 +49,12 @@ from diarize.stages.vad import Vad
 @pytest.fixture(scope="module", params=["dense", "exact"])
 def diarizer(request) -> Diarizer:
     config = Config.from_dict({"windows": {"embedding": request.param}})
-    return Diarizer(config, embedder=FakeEmbedder(), vad=FakeVad())
+    return Diarizer(config, embedder=FakeEmbedder(), vad=FakeVad(), segmenter=FakeSegmenter())
 
 
 def configured(**clustering: object) -> Diarizer:
     config = Config.from_dict({"clustering": clustering})
-    return Diarizer(config, embedder=FakeEmbedder(), vad=FakeVad())
+    return Diarizer(config, embedder=FakeEmbedder(), vad=FakeVad(), segmenter=FakeSegmenter())
 
 
 def streamed(diarizer: Diarizer, pieces: list, rate: int = RATE, **counts: int) -> Diarization:
@@ -65,7 +66,8 @@ def streamed(diarizer: Diarizer, pieces: list, rate: int = RATE, **counts: int) 
 
 
 def same_bits(a: Diarization, b: Diarization) -> bool:
-    same = a == b and a.embeddings.keys() == b.embeddings.keys()
+    same = a == b and a.exclusive == b.exclusive and a.overlaps == b.overlaps
+    same = same and a.embeddings.keys() == b.embeddings.keys()
     return same and all(np.array_equal(a.embeddings[name], b.embeddings[name]) for name in a.embeddings)
 
 
@@ -211,7 +213,8 @@ def test_from_the_settling_latency_on_both_sides_see_the_same_windows(diarizer, 
 def test_with_latency_enough_each_window_decides_what_it_decides_in_a_file(diarizer, seed):
     """Piece by piece: the edges between windows are those of the offline turns, whoever speaks."""
     samples = conversation(seed, turns=20)
-    stream = pushed(diarizer, [samples], latency_s=settling(diarizer.config) / RATE)
+    alone = Diarizer(diarizer.config, embedder=diarizer.embedder, vad=diarizer.vad)  # one speaker a moment
+    stream = pushed(alone, [samples], latency_s=settling(diarizer.config) / RATE)
     windows = found_windows(stream)
     count = len(windows)
     spans = turns(found_regions(stream), windows, range(count), np.eye(count))  # everybody is somebody else
@@ -254,7 +257,7 @@ def test_two_rows_are_one_speaker_exactly_from_the_threshold_on(threshold, step)
 def test_verification_is_diarization_of_two_segments(length_s):
     """Two regions of one window each: one speaker exactly when `verify` says so, at its threshold."""
     config = Config.from_dict({"vad": {"pad_s": 0.0}, "windows": {"length_s": length_s}})
-    diarizer = Diarizer(config, embedder=FakeEmbedder(0.3), vad=SharpVad())
+    diarizer = Diarizer(config, embedder=FakeEmbedder(0.3), vad=SharpVad(), segmenter=FakeSegmenter())
     verdicts = []
     for seed in range(60):
         rng = np.random.default_rng(seed)
@@ -319,15 +322,15 @@ def clicks(seed: int) -> np.ndarray:
 @pytest.mark.parametrize("make", [clicks, lambda seed: conversation(seed, turns=10)])
 def test_not_one_frame_too_late(frames, make):
     """With latencies of whole frames, pushed by the frame: nothing is left to hide a late decision."""
-    diarizer = Diarizer(embedder=FakeEmbedder(), vad=SharpVad())
+    diarizer = Diarizer(embedder=FakeEmbedder(), vad=SharpVad(), segmenter=FakeSegmenter())
     for seed in range(4):
         samples = make(seed)
         stream, latest = diarizer.stream(latency_s=frames * FRAME / RATE), 0.0
         for end in range(FRAME, len(samples) + 1, FRAME):
-            for turn in stream.push(samples[end - FRAME : end]):
-                assert round(turn.start * RATE) >= end - frames * FRAME
-                assert turn.start >= latest
-                latest = turn.end
+            turns = stream.push(samples[end - FRAME : end])
+            assert all(round(turn.start * RATE) >= end - frames * FRAME for turn in turns)
+            assert all(turn.start >= latest for turn in turns)  # two that overlap come together
+            latest = max([latest, *(turn.end for turn in turns)])
             assert round(stream.decided * RATE) >= end - (frames - 1) * FRAME
         stream.finish()
         assert stream.finals
@@ -335,7 +338,7 @@ def test_not_one_frame_too_late(frames, make):
 
 @pytest.mark.parametrize("latency_s", [0.25, 1.0, 3.0])
 def test_a_monologue_is_reported_as_it_goes(latency_s):
-    diarizer = Diarizer(embedder=FakeEmbedder(0.05), vad=FakeVad())
+    diarizer = Diarizer(embedder=FakeEmbedder(0.05), vad=FakeVad(), segmenter=FakeSegmenter())
     samples = speech(0.1, 120.0, np.random.default_rng(0))
     stream = diarizer.stream(latency_s=latency_s)
     for end in range(RATE, len(samples) + 1, RATE):
@@ -443,17 +446,20 @@ def test_turns_keep_the_region_edges_and_windows_stay_inside(diarizer, seed):
         assert window.start % FRAME_SHIFT == window.end % FRAME_SHIFT == 0
         on_grid = window.start % step == 0 or (window.end - stream.settled.windows.length) % step == 0
         assert on_grid or window.end - window.start < stream.settled.windows.length
-    voiced = {r.start for r in regions.values() if r.start in {w.region for w in found_windows(stream)}}
-    edges = {round(t.start * RATE) for t in stream.result()} | {round(t.end * RATE) for t in stream.result()}
+    table = stream.settled.state.windows_found.array()
+    voiced = set(table[stream.settled._heard(table), 2].tolist())
+    assert voiced
+    turns = stream.result().exclusive
+    edges = {round(t.start * RATE) for t in turns} | {round(t.end * RATE) for t in turns}
     for start in voiced:
         assert {start, regions[start].end} <= edges
     total = sum(regions[s].end - s for s in voiced)
-    assert sum(round(t.duration * RATE) for t in stream.result()) == total
+    assert sum(round(t.duration * RATE) for t in turns) == total
 
 
 def test_turns_are_the_speech_to_the_sample():
     config = Config.from_dict({"vad": {"pad_s": 0.0}})
-    diarizer = Diarizer(config, embedder=FakeEmbedder(), vad=SharpVad())
+    diarizer = Diarizer(config, embedder=FakeEmbedder(), vad=SharpVad(), segmenter=FakeSegmenter())
     rng = np.random.default_rng(0)
     frames = [0, 41, 60, 203, 301, 344]  # silence to 41, speech to 60, ...; speech until the end
     lengths = [(b - a) * FRAME / RATE for a, b in pairwise(frames)]
@@ -465,12 +471,33 @@ def test_turns_are_the_speech_to_the_sample():
     assert [(t.start, t.end) for t in found] == [(a / RATE, b / RATE) for a, b in expected]
 
 
-def test_turns_never_overlap_and_neighbours_differ(diarizer):
+def test_exclusive_turns_never_overlap_and_neighbours_differ(diarizer):
     for seed in range(6):
-        found = diarizer(conversation(seed, turns=20), sample_rate=RATE)
+        found = diarizer(conversation(seed, turns=20), sample_rate=RATE).exclusive
         for a, b in zip(found.turns, found.turns[1:], strict=False):
             assert a.start < a.end <= b.start
             assert a.end < b.start or a.speaker != b.speaker
+
+
+def test_two_speak_at_once_only_where_two_voices_are_heard(diarizer):
+    """To the sample: one more than in the exclusive turns, inside the overlaps, and nobody twice."""
+    both = 0
+    for seed in range(6):
+        found = diarizer(conversation(seed, turns=20), sample_rate=RATE)
+        speaking = {name: np.zeros(round(found.duration * RATE), int) for name in found.speakers}
+        alone = np.zeros(round(found.duration * RATE), int)
+        inside = np.zeros(round(found.duration * RATE), bool)
+        for turn in found:
+            speaking[turn.speaker][round(turn.start * RATE) : round(turn.end * RATE)] += 1
+        for turn in found.exclusive:
+            alone[round(turn.start * RATE) : round(turn.end * RATE)] += 1
+        for start, end in found.overlaps:
+            inside[round(start * RATE) : round(end * RATE)] = True
+        assert max(times.max() for times in speaking.values()) == 1
+        count = sum(speaking.values())
+        assert np.array_equal(count, alone + (inside & (alone == 1)))
+        both += (count == 2).sum()
+    assert both > 10 * RATE
 
 
 # 6. Batch mates ----------------------------------------------------------------------------------
@@ -488,7 +515,7 @@ def rows_of(diarizer: Diarizer, samples: np.ndarray, seed: int) -> tuple[list[Wi
 def test_an_exact_row_is_made_of_its_window_alone(seed):
     """Whatever waited with it, and however long ago its samples came: nothing is forgotten too early."""
     config = Config.from_dict({"windows": {"embedding": "exact"}})
-    diarizer = Diarizer(config, embedder=ExactEmbedder(), vad=FakeVad())
+    diarizer = Diarizer(config, embedder=ExactEmbedder(), vad=FakeVad(), segmenter=FakeSegmenter())
     samples = conversation(seed, turns=20)
     for window, row in zip(*rows_of(diarizer, samples, seed), strict=True):
         own = repeat(samples[window.start : window.end], config.windows.length)
@@ -498,7 +525,7 @@ def test_an_exact_row_is_made_of_its_window_alone(seed):
 @pytest.mark.parametrize("seed", range(5))
 def test_a_dense_row_is_made_of_its_tile_and_its_place(seed):
     """The rule of `diarize.stages.embedding`, said the long way; the order of the rows as well."""
-    diarizer = Diarizer(embedder=FakeEmbedder(), vad=FakeVad())
+    diarizer = Diarizer(embedder=FakeEmbedder(), vad=FakeVad(), segmenter=FakeSegmenter())
     rng = np.random.default_rng(seed)
     samples = np.concatenate(
         [conversation(seed, turns=20), silence(2.0), speech(0.2, 0.2, rng), silence(3.0)]
@@ -522,7 +549,7 @@ def test_a_dense_row_is_made_of_its_tile_and_its_place(seed):
 def test_a_window_is_alone_only_when_its_region_is_over():
     """Steps of more than half a window: a region's first window is in one tile, the second in the next."""
     config = Config.from_dict({"windows": {"step_s": 0.9}})
-    diarizer = Diarizer(config, embedder=FakeEmbedder(), vad=FakeVad())
+    diarizer = Diarizer(config, embedder=FakeEmbedder(), vad=FakeVad(), segmenter=FakeSegmenter())
     rng = np.random.default_rng(0)
     samples = np.concatenate([speech(0.0, 5.0, rng), silence(74.1), speech(0.2, 7.0, rng), silence(2.0)])
     by_frames = np.split(samples, range(512, len(samples), 512))
@@ -538,7 +565,7 @@ def test_a_window_is_alone_only_when_its_region_is_over():
 def test_a_tile_is_computed_once():
     """With all its windows, when the last of them is known: a second call would cost as much again."""
     embedder = FakeEmbedder()
-    diarizer = Diarizer(embedder=embedder, vad=FakeVad())
+    diarizer = Diarizer(embedder=embedder, vad=FakeVad(), segmenter=FakeSegmenter())
     rng = np.random.default_rng(0)
     samples = np.concatenate([speech(0.1, 95.0, rng), silence(3.0), speech(0.3, 40.0, rng)])
     pushed(diarizer, cuts(samples, rng, 9000))
@@ -689,7 +716,7 @@ def test_many_streams_share_one_diarizer_from_threads(diarizer):
 @pytest.mark.parametrize("count", [0, 1, 159, 160, 511, 512, 513, 1600, 16000, 160_000])
 @pytest.mark.parametrize("kind", ["silence", "speech"])
 def test_nothing_and_next_to_nothing(count, kind):
-    diarizer = Diarizer(embedder=FakeEmbedder(0.05), vad=FakeVad())
+    diarizer = Diarizer(embedder=FakeEmbedder(0.05), vad=FakeVad(), segmenter=FakeSegmenter())
     samples = silence(10)[:count] if kind == "silence" else speech(0.1, 10, np.random.default_rng(0))[:count]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -707,15 +734,15 @@ def test_nothing_and_next_to_nothing(count, kind):
 
 def held(stream: Stream) -> int:
     """Samples that the stream has not dropped yet."""
-    state = stream.embedding.state
-    assert state.end - state.start == sum(map(len, state.pieces))
-    return state.end - state.start
+    held = stream.held
+    assert held.end - held.start == sum(map(len, held.pieces))
+    return held.end - held.start
 
 
 @pytest.mark.parametrize("embedding", ["dense", "exact"])
 def test_what_is_held_does_not_grow(embedding):
     config = Config.from_dict({"windows": {"embedding": embedding}, "clustering": {"max_rows": 16}})
-    diarizer = Diarizer(config, embedder=FakeEmbedder(), vad=FakeVad())
+    diarizer = Diarizer(config, embedder=FakeEmbedder(), vad=FakeVad(), segmenter=FakeSegmenter())
     stream = diarizer.stream()
     rng = np.random.default_rng(0)
     for _ in range(6):  # a monologue of 40 s, then a pause

@@ -18,18 +18,16 @@ from diarize import ModelError
 from diarize.audio import read_audio
 from diarize.networks import segmentation
 from diarize.networks.campplus import CAMPPlus, CAMPPlusShape
-from diarize.networks.segmentation import (
+from diarize.networks.powerset import (
     FIRST_CENTRE,
     MIN_SAMPLES,
     NUM_SPEAKERS,
     POWERSET,
     RECEPTIVE_FIELD,
     STEP,
-    TILE,
-    Segmentation,
     num_frames,
-    sinc_filters,
 )
+from diarize.networks.segmentation import TILE, Segmentation, sinc_filters
 
 RECORDINGS = ["callhome_sample", "ami_trn08", "ami_dev01"]
 

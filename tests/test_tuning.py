@@ -17,7 +17,17 @@ import pytest
 
 pytest.importorskip("pyannote.metrics", reason="the extra 'score' is not installed")
 
-from fakes import RATE, ExactEmbedder, FakeEmbedder, FakeVad, SharpVad, conversation, silence, speech
+from fakes import (
+    RATE,
+    ExactEmbedder,
+    FakeEmbedder,
+    FakeSegmenter,
+    FakeVad,
+    SharpVad,
+    conversation,
+    silence,
+    speech,
+)
 from pyannote.core import Annotation, Segment, Timeline
 
 from diarize import AudioError, Config, ConfigError, DiarizeError, Diarizer
@@ -47,6 +57,8 @@ CONFIGS = [
     changed(clustering={"keep_min": 6, "min_cluster_windows": 1, "refine": "none"}),
     changed(windows={"length_s": 1.5, "step_s": 0.5}),
     changed(windows={"embedding": "exact"}),
+    dataclasses.replace(Config(), overlap="detect"),
+    dataclasses.replace(Config(), overlap="off"),
     Config(),
 ]
 
@@ -61,13 +73,14 @@ RECORDINGS = [
 # Networks that remember -------------------------------------------------------------------------------
 
 
-def without_memory(recording: Recording, config: Config, embedder, vad):
-    diarizer = Diarizer(config, embedder=embedder, vad=vad)
+def without_memory(recording: Recording, config: Config, embedder, vad, segmenter=None):
+    diarizer = Diarizer(config, embedder=embedder, vad=vad, segmenter=segmenter)
     return diarizer(recording.source, sample_rate=recording.sample_rate, uri=recording.name)
 
 
 def assert_same(found, expected):
     assert (found.turns, found.duration, found.uri) == (expected.turns, expected.duration, expected.uri)
+    assert (found.exclusive, found.overlaps) == (expected.exclusive, expected.overlaps)
     assert found.embeddings.keys() == expected.embeddings.keys()
     for name, row in expected.embeddings.items():
         assert np.array_equal(found.embeddings[name], row)
@@ -77,14 +90,16 @@ def assert_same(found, expected):
 def test_no_bit_changes_whatever_the_options(make):
     remembered, plain = make(), make()
     with Memory() as memory:
-        again = Again(Diarizer(embedder=remembered, vad=FakeVad()), RECORDINGS, memory)
+        heard = FakeSegmenter()
+        again = Again(Diarizer(embedder=remembered, vad=FakeVad(), segmenter=heard), RECORDINGS, memory)
         for config in CONFIGS:
             for recording, found in zip(RECORDINGS, again(config), strict=True):
-                assert_same(found, without_memory(recording, config, plain, FakeVad()))
-        asked = len(remembered.calls), len(getattr(remembered, "tiles", ()))
+                assert_same(found, without_memory(recording, config, plain, FakeVad(), FakeSegmenter()))
+        asked = len(remembered.calls), len(getattr(remembered, "tiles", ())), len(heard.tiles)
+        assert asked[-1] <= 2 * sum(-(-len(r.source) // (20 * r.sample_rate)) for r in RECORDINGS)
         for config in CONFIGS:
             list(again(config))
-    assert (len(remembered.calls), len(getattr(remembered, "tiles", ()))) == asked
+    assert (len(remembered.calls), len(getattr(remembered, "tiles", ())), len(heard.tiles)) == asked
 
 
 class CountedVad(FakeVad):

@@ -85,7 +85,7 @@ def calibrate(
     if output is not None and output.exists() and not overwrite:
         raise ConfigError(f"{output} exists already; add --overwrite to replace")
     diarizer = load_diarizer(
-        config, model=model, device=device, engine=engine, precision=precision, threads=threads
+        config, model=model, device=device, engine=engine, precision=precision, threads=threads, overlap="off"
     )
     files = list(dict.fromkeys(file for trial in asked for file in (trial.a, trial.b)))
     voices, failed = {}, []

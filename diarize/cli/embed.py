@@ -62,7 +62,7 @@ def embed(
         raise typer.BadParameter("name the recordings, or a list of them with --list")
     paths = output_paths(files, output, ".npy", overwrite)
     diarizer = load_diarizer(
-        config, model=model, device=device, engine=engine, precision=precision, threads=threads
+        config, model=model, device=device, engine=engine, precision=precision, threads=threads, overlap="off"
     )
     failed = []
     with progress_bar() as bar:

@@ -97,29 +97,26 @@ class JsonLines(Lines):
 
 
 class TextLines(Lines):
-    """Whole turns for people: one is printed when its speaker stops, or another one begins."""
+    """Whole turns for people: one is printed when its speaker stops."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        self.running: Turn | None = None
+        self.running: list[Turn] = []
 
     def push(self, turns: Sequence[Turn]) -> None:
         """Final turns, as pieces of whole ones."""
-        whole = joined([*self._held(), *turns])
-        going_on = bool(whole) and whole[-1].end >= self.live.decided
-        self.running = whole.pop() if going_on else None
+        whole = joined([*self.running, *turns])
+        self.running = [turn for turn in whole if turn.end >= self.live.decided]
         for turn in whole:
-            self.show(turn)
+            if turn.end < self.live.decided:
+                self.show(turn)
 
     def finish(self, turns: Sequence[Turn]) -> None:
-        """The last final turns, and the one that was running."""
+        """The last final turns, and those that were running."""
         self.push(turns)
-        for turn in self._held():
+        for turn in self.running:
             self.show(turn)
-        self.running = None
-
-    def _held(self) -> list[Turn]:
-        return [self.running] if self.running else []
+        self.running = []
 
     def show(self, turn: Turn) -> None:
         """Print one."""
@@ -190,7 +187,7 @@ class Screen(TextLines):
             line.append(" heard; the turns come at the end")
         else:
             behind = live.duration - live.decided + self.source.waiting_s
-            self._say_who(line, joined([*self._held(), *self._guess()]))
+            self._say_who(line, joined([*self.running, *self._guess()]))
             line.append(f"  ({behind:.1f} s behind)", "dim")
         self._line.update(line, refresh=True)
 
@@ -202,7 +199,7 @@ class Screen(TextLines):
         """Who speaks, and who may have taken over since; the mark means that it is not decided."""
         for i, turn in enumerate(turns):
             line.append("  " if i == 0 else ", then ")
-            decided = self.running is not None and turn.start == self.running.start
+            decided = (turn.start, turn.speaker) in {(one.start, one.speaker) for one in self.running}
             line.append(turn.speaker + ("" if decided else "?"), self._colour(turn.speaker))
             line.append(f" {turn.duration:.1f} s")
         if not turns:

@@ -18,6 +18,7 @@ from diarize.cli.terminal import (
     DeviceOption,
     EngineOption,
     ModelOption,
+    OverlapOption,
     OverwriteOption,
     PrecisionOption,
     ThreadsOption,
@@ -70,6 +71,7 @@ def run(
     engine: EngineOption = None,
     precision: PrecisionOption = None,
     threads: ThreadsOption = None,
+    overlap: OverlapOption = None,
 ) -> None:
     """Say who spoke when.
 
@@ -103,7 +105,13 @@ def run(
             [Path("stdin") if is_stdin(file) else file for file in files], output, chosen.ending, overwrite
         )
     diarizer = load_diarizer(
-        config, model=model, device=device, engine=engine, precision=precision, threads=threads
+        config,
+        model=model,
+        device=device,
+        engine=engine,
+        precision=precision,
+        threads=threads,
+        overlap=overlap,
     )
     failed = []
     pipe = Output(chosen.name, lambda text: typer.echo(text, nl=False))

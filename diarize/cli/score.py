@@ -17,6 +17,7 @@ from diarize.cli.terminal import (
     DeviceOption,
     EngineOption,
     ModelOption,
+    OverlapOption,
     PrecisionOption,
     ThreadsOption,
     percent,
@@ -92,6 +93,7 @@ def score(
     engine: EngineOption = None,
     precision: PrecisionOption = None,
     threads: ThreadsOption = None,
+    overlap: OverlapOption = None,
 ) -> None:
     """Score who spoke when against a reference: DER and its parts, JER, number of speakers.
 
@@ -129,7 +131,7 @@ def score(
 
     - `diarize score --diagnose references/ recordings/`
     """
-    asked = Asked(latency, quick, num_speakers, config, model, device, engine, precision, threads)
+    asked = Asked(latency, quick, num_speakers, config, model, device, engine, precision, threads, overlap)
     if stream and diagnose:
         raise ConfigError("--stream and --diagnose are two questions; ask one at a time")
     if diagnose:

@@ -45,6 +45,7 @@ class Asked:
     engine: str | None
     precision: str | None
     threads: int | None
+    overlap: str | None
 
     def refuse(self) -> None:
         """ConfigError if one of them was given."""
@@ -132,6 +133,7 @@ def load(asked: Asked) -> Diarizer:
         engine=asked.engine,
         precision=asked.precision,
         threads=asked.threads,
+        overlap=asked.overlap,
     )
 
 

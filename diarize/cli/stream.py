@@ -22,6 +22,7 @@ from diarize.cli.terminal import (
     DeviceOption,
     EngineOption,
     ModelOption,
+    OverlapOption,
     OverwriteOption,
     PrecisionOption,
     ThreadsOption,
@@ -111,6 +112,7 @@ def stream(
     engine: EngineOption = None,
     precision: PrecisionOption = None,
     threads: ThreadsOption = None,
+    overlap: OverlapOption = None,
 ) -> None:
     """Say who speaks while it is heard: one line a turn, as soon as it is final.
 
@@ -150,7 +152,13 @@ def stream(
         if clock and finite:
             raise ConfigError("--clock is for sound that is live: mic, a pipe, or a file with --real-time")
         diarizer = load_diarizer(
-            config, model=model, device=device, engine=engine, precision=precision, threads=threads
+            config,
+            model=model,
+            device=device,
+            engine=engine,
+            precision=precision,
+            threads=threads,
+            overlap=overlap,
         )
         live = stack.enter_context(
             diarizer.stream(

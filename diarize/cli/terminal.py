@@ -64,6 +64,15 @@ PrecisionOption = Annotated[
 ThreadsOption = Annotated[
     int | None, typer.Option("--threads", min=0, help="Threads on the CPU; 0: one a core.")
 ]
+OverlapOption = Annotated[
+    str | None,
+    typer.Option(
+        "--overlap",
+        help="Where two people speak at once: assign (both have a turn), detect (one has), off (not "
+        "looked for; a third faster). Default: as configured, assign.",
+        show_default=False,
+    ),
+]
 ChannelOption = Annotated[
     int | None, typer.Option("--channel", min=0, help="Use one channel, 0 the first; default: their average.")
 ]
@@ -118,7 +127,7 @@ def fetch_progress() -> Iterator[models.Progress]:
 def load_diarizer(config: str | None, **options: Any) -> Diarizer:
     """The diarizer that the options describe, with a bar while its weights arrive.
 
-    options : model, device, engine, precision, threads; None: as configured
+    options : model, device, engine, precision, threads, overlap; None: as configured
     """
     from diarize.pipeline import Diarizer
 

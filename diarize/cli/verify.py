@@ -82,7 +82,7 @@ def verify(
         raise ConfigError(f"--threshold is a cosine, between -1 and 1, got {threshold}")
     paths = output_paths(files, save_embeddings, ".npy", overwrite) if save_embeddings else []
     diarizer = load_diarizer(
-        config, model=model, device=device, engine=engine, precision=precision, threads=threads
+        config, model=model, device=device, engine=engine, precision=precision, threads=threads, overlap="off"
     )
     with progress_bar() as bar:
         tracked = bar.track(files, description="embedding")

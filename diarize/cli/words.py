@@ -14,6 +14,7 @@ from diarize.cli.terminal import (
     DeviceOption,
     EngineOption,
     ModelOption,
+    OverlapOption,
     OverwriteOption,
     PrecisionOption,
     ThreadsOption,
@@ -86,6 +87,7 @@ def words(
     engine: EngineOption = None,
     precision: PrecisionOption = None,
     threads: ThreadsOption = None,
+    overlap: OverlapOption = None,
 ) -> None:
     """Say who said which word.
 
@@ -103,7 +105,14 @@ def words(
     """
     Bounds.of(num_speakers, min_speakers, max_speakers)  # refuse contradictions before any work
     counts = {"num_speakers": num_speakers, "min_speakers": min_speakers, "max_speakers": max_speakers}
-    loading = {"model": model, "device": device, "engine": engine, "precision": precision, "threads": threads}
+    loading = {
+        "model": model,
+        "device": device,
+        "engine": engine,
+        "precision": precision,
+        "threads": threads,
+        "overlap": overlap,
+    }
     to_pipe = output is None or str(output) == "-"
     write = WRITERS[_chosen(to, None if to_pipe else output)]
     if output is not None and not to_pipe:
@@ -123,7 +132,7 @@ def words(
     else:
         diarizer = load_diarizer(config, **loading)
         found = diarize_file(diarizer, source, source.name, channel=channel, **counts)
-        recording, turns = found.uri, list(found.turns)
+        recording, turns = found.uri, list(found.exclusive.turns)
     given_words = assign(said.words, turns)
     text = write(given_words, recording)
     if output is None or to_pipe:

@@ -1,9 +1,10 @@
-"""What computes the speaker network: OpenVINO on a CPU, PyTorch on CUDA and as the reference.
+"""What computes the networks: OpenVINO on a CPU, PyTorch on CUDA and as the reference.
 
     engine = open_engine("campplus.pt")           # what this machine runs best
     engine.embed([log_mel(samples)])              # (1, E): the exact network, over a whole input
     maps = engine.frames(log_mel_moving(tile))    # (T', C): the dense network, to be pooled over windows
     engine.project(statistics)                    # (n, E): means and deviations to embeddings
+    engine.segment(samples)                       # (T, 7): the segmentation network, if it was given
 
 Whatever the engine, a row does not depend on what else was computed with it (law 6) nor on the number of
 threads (law 8), bit for bit: a call runs on one thread, several calls run side by side.
@@ -31,6 +32,7 @@ def open_engine(
     device: str = "auto",
     precision: str = "auto",
     threads: int = 0,
+    segmentation: str | Path | None = None,
     note: Note | None = None,
 ) -> Engine:
     """Load a CAM++ checkpoint into the engine that was asked for, or into the best one here.
@@ -40,6 +42,7 @@ def open_engine(
     precision : "f32"; "bf16", with OpenVINO on a processor that computes in it; "int8", with OpenVINO, for
         the dense network of campplus-zh-en; "auto": bf16 where it can be, else f32
     threads : calls side by side on the CPU; 0: one a core
+    segmentation : checkpoint of the segmentation network; None: it cannot be asked for
     note : told before the network is converted, which takes some seconds and is done once
 
     Raises ConfigError for a combination that cannot be, ModelError for a file that is no checkpoint.
@@ -48,10 +51,12 @@ def open_engine(
     if engine == "openvino":
         from diarize.engine.openvino import OpenVinoEngine
 
-        return OpenVinoEngine(path, precision=precision, threads=threads, note=note)
+        return OpenVinoEngine(
+            path, precision=precision, threads=threads, segmentation=segmentation, note=note
+        )
     from diarize.engine.pytorch import TorchEngine
 
-    return TorchEngine(path, device=device, threads=threads)
+    return TorchEngine(path, device=device, threads=threads, segmentation=segmentation)
 
 
 def choose(engine: str = "auto", device: str = "auto", precision: str = "auto") -> tuple[str, str, str]:

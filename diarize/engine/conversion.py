@@ -1,13 +1,14 @@
-"""A checkpoint to OpenVINO's graphs, kept on disk: one for each program of the network.
+"""A checkpoint to OpenVINO's graphs, kept on disk: one for each program of a network.
 
     window      exact, over up to 2 s, where both means of a mask are one   (1, T, F) -> (1, E)
     utterance   exact, over any length                                      (1, T, F) -> (1, E)
     dense       the frames of the dense network, over any length            (1, T, F) -> (1, T', C)
     project     a mean and a deviation to an embedding                      (1, 2 C) -> (1, E)
     dense-int8  dense, quantised (`diarize.engine.quantisation`)
+    segmentation  the segmentation network, over any length             (1, N) -> (1, T, 7)
 
 Converting takes PyTorch and some seconds a program, so graphs stay in the cache, in a folder whose name
-says what they were made of: the checkpoint, our sources, OpenVINO's version. All but the last are kept in
+says what they were made of: the checkpoint, our sources, OpenVINO's version. All but dense-int8 are kept in
 f32 whatever the precision, which is chosen when a graph is compiled. That takes half a second, for
 dense-int8 two and more, so what comes of it is kept as well, for each kind of processor. A file counts only
 with the sha256 that was noted when all of it was written; anything else is made anew.
@@ -44,11 +45,17 @@ FEATURE_BINS = ["diarize", "feature_bins"]
 INT8 = "-int8"
 """What the name of a quantised program ends with."""
 
+SEGMENTATION = "segmentation"
+"""The program of the other network, which has a checkpoint of its own."""
+
 GRAPH = ("xml", "bin")
 """The endings of a graph's files."""
 
 TRACED_FRAMES = {"window": 120, "utterance": 220, "dense": 120}
-"""Lengths that the programs are traced at; the graphs take any."""
+"""Lengths that the programs of CAM++ are traced at; the graphs take any."""
+
+TRACED_SAMPLES = 48_000
+"""The same of the segmentation network."""
 
 
 def converted(path: Path, program: str, note: Note | None = None) -> Any:
@@ -59,7 +66,7 @@ def converted(path: Path, program: str, note: Note | None = None) -> Any:
     import filelock
     import openvino
 
-    folder = cache_dir() / "converted" / key(path)
+    folder = cache_dir() / "converted" / key(path, program)
     if (model := load(folder, program)) is not None:
         return model
     try:
@@ -84,7 +91,7 @@ def compiled(path: Path, program: str, settings: dict[str, Any], graph: Callable
     import openvino
 
     core = openvino.Core()
-    folder = cache_dir() / "converted" / key(path)
+    folder = cache_dir() / "converted" / key(path, program)
     name = f"{program}-{settings['INFERENCE_PRECISION_HINT']}-{processor()}"
     try:
         if intact(folder, name, "blob"):
@@ -100,11 +107,12 @@ def compiled(path: Path, program: str, settings: dict[str, Any], graph: Callable
     return made
 
 
-def key(path: Path) -> str:
+def key(path: Path, program: str) -> str:
     """What graphs depend on, as a folder's name."""
     import openvino
 
-    network = Path(__file__).parents[1] / "networks" / "campplus.py"  # not imported: that takes PyTorch
+    name = "segmentation.py" if program == SEGMENTATION else "campplus.py"
+    network = Path(__file__).parents[1] / "networks" / name  # not imported: that takes PyTorch
     files = (network, Path(__file__), Path(quantisation.__file__), quantisation.RANGES)
     source = hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
     status = path.stat()
@@ -166,6 +174,17 @@ def convert(path: Path, program: str, note: Note | None = None) -> Any:
     if note:
         note(f"converting {path.name} for OpenVINO ({program}; once)")
     logger.info("converting %s of %s", program, path)
+    import torch
+
+    from diarize.networks.segmentation import Segmentation
+
+    if program == SEGMENTATION:
+        return traced(Segmentation.load(path).forward, torch.randn(1, TRACED_SAMPLES), [1, -1])
+    return convert_campplus(path, program)
+
+
+def convert_campplus(path: Path, program: str) -> Any:
+    """As `convert`, a program of CAM++."""
     import openvino
     import torch
 
@@ -173,24 +192,32 @@ def convert(path: Path, program: str, note: Note | None = None) -> Any:
 
     network = CAMPPlus.load(path)
     bins = network.shape.feature_bins
-    method: Callable[[Any], Any]
     if program == "project":
-        method, shape = network.embed, [1, network.num_statistics]
-        example = torch.zeros(shape)
+        shape = [1, network.num_statistics]
+        model = traced(network.embed, torch.zeros(shape), shape)
     else:
         method = network.dense().frames if program.startswith("dense") else network.forward
-        shape = [1, openvino.Dimension(1, SHORT_FRAMES) if program == "window" else -1, bins]
-        example = torch.randn(1, TRACED_FRAMES[program.removesuffix(INT8)], bins)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of tracing: lengths decide what is traced, on purpose
-        traced = torch.jit.trace(  # type: ignore[no-untyped-call]
-            calling(method), example, check_trace=False
-        )
-        model = openvino.convert_model(torch.jit.freeze(traced), example_input=example)
-    model.reshape(shape)
+        length = openvino.Dimension(1, SHORT_FRAMES) if program == "window" else -1
+        frames = TRACED_FRAMES[program.removesuffix(INT8)]
+        model = traced(method, torch.randn(1, frames, bins), [1, length, bins])
     if program.endswith(INT8):
         quantisation.quantise(model, quantisation.read_ranges())
     model.set_rt_info(bins, FEATURE_BINS)
+    return model
+
+
+def traced(method: Callable[[Any], Any], example: Any, shape: list[Any]) -> Any:
+    """One of a network's methods as a graph (`openvino.Model`) for inputs of a shape, -1: any length."""
+    import openvino
+    import torch
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of tracing: lengths decide what is traced, on purpose
+        trace = torch.jit.trace(  # type: ignore[no-untyped-call]
+            calling(method), example, check_trace=False
+        )
+        model = openvino.convert_model(torch.jit.freeze(trace), example_input=example)
+    model.reshape(shape)
     return model
 
 

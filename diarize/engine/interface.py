@@ -17,7 +17,7 @@ Note = Callable[[str], None]
 
 
 class Engine(Protocol):
-    """A loaded network; any number of threads and streams share one."""
+    """The loaded networks; any number of threads and streams share them."""
 
     name: str
     precision: str
@@ -40,6 +40,10 @@ class Engine(Protocol):
 
     def project(self, statistics: NDArray[np.float32]) -> NDArray[np.float32]:
         """Mean and standard deviation over frames, (n, 2 C), to embeddings (n, E), not normalised."""
+        ...
+
+    def segment(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The segmentation network over one input (n,), on the caller's thread; (T, 7) log-probabilities."""
         ...
 
     def submit(self, function: Callable[..., Any], *arguments: Any) -> Future[Any]:

@@ -1,6 +1,6 @@
-"""CAM++ in OpenVINO: the default on CPUs. PyTorch is loaded only to convert a checkpoint, once.
+"""The networks in OpenVINO: the default on CPUs. PyTorch is loaded only to convert a checkpoint, once.
 
-Each program of the network (`diarize.engine.conversion`) is loaded and compiled when it is first used, on
+Each program of a network (`diarize.engine.conversion`) is loaded and compiled when it is first used, on
 the thread that uses it, while the others go on. There are as many streams as threads, one thread each, so
 the bits do not depend on their number, and one input a call, so they do not depend on other inputs.
 """
@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diarize.engine import quantisation
-from diarize.engine.conversion import FEATURE_BINS, INT8, SHORT_FRAMES, compiled, converted
+from diarize.engine.conversion import FEATURE_BINS, INT8, SEGMENTATION, SHORT_FRAMES, compiled, converted
 from diarize.engine.interface import Features, Note
 from diarize.engine.machine import has_bf16
 from diarize.engine.workers import Workers
@@ -32,6 +32,7 @@ class OpenVinoEngine(Workers):
     path : checkpoint file
     precision : "f32" or "bf16"; "int8": of the dense network, the rest in bf16 where the processor has it
     threads : calls side by side; 0: one a core
+    segmentation : checkpoint of the segmentation network, if it may be asked for
     """
 
     name = "openvino"
@@ -40,10 +41,17 @@ class OpenVinoEngine(Workers):
     """The process that uses OpenVINO, if any does."""
 
     def __init__(
-        self, path: str | Path, *, precision: str = "f32", threads: int = 0, note: Note | None = None
+        self,
+        path: str | Path,
+        *,
+        precision: str = "f32",
+        threads: int = 0,
+        segmentation: str | Path | None = None,
+        note: Note | None = None,
     ) -> None:
         meet_numpy()
         self.path = Path(path)
+        self.segmentation = None if segmentation is None else Path(segmentation)
         self.precision = self.floats = precision
         self.dense = "dense"
         if precision == "int8":
@@ -90,11 +98,19 @@ class OpenVinoEngine(Workers):
         row: NDArray[np.float32] = program(features[None])[0]
         return row
 
+    def segment(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The segmentation network over one input (n,), on this thread; (T, 7)."""
+        values: NDArray[np.float32] = self._program(SEGMENTATION)(samples[None])[0]
+        return values
+
     def _program(self, name: str) -> Program:
         self.here()
         with self.lock:
             if name not in self._programs:
-                self._programs[name] = Program(name, self)
+                path = self.segmentation if name == SEGMENTATION else self.path
+                if path is None:
+                    raise DiarizeError("the engine was opened without a segmentation network")
+                self._programs[name] = Program(path, name, self)
             return self._programs[name]
 
 
@@ -112,8 +128,8 @@ def meet_numpy() -> None:
 class Program:
     """One graph, compiled at its first call, with as many requests as calls were ever under way at once."""
 
-    def __init__(self, name: str, engine: OpenVinoEngine) -> None:
-        self.source = engine.path, name, engine.note
+    def __init__(self, path: Path, name: str, engine: OpenVinoEngine) -> None:
+        self.source = path, name, engine.note
         self.settings = {
             # Without the first OpenVINO chooses bf16 by itself where the processor has it.
             "INFERENCE_PRECISION_HINT": engine.floats,

@@ -1,4 +1,4 @@
-"""CAM++ in PyTorch: on CUDA devices, and as the reference on a CPU.
+"""The networks in PyTorch: on CUDA devices, and as the reference on a CPU.
 
 The rows that come out do not depend on what else was in the call (law 6) nor on the number of
 threads (law 8), bit for bit. For a matrix product the shape of the whole batch chooses the kernel,
@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from diarize.engine.interface import Features
 from diarize.engine.workers import Workers
-from diarize.errors import ConfigError
+from diarize.errors import ConfigError, DiarizeError
 
 if TYPE_CHECKING:
     import torch
@@ -42,18 +42,30 @@ class TorchEngine(Workers):
     path : checkpoint file
     device : "auto" (CUDA where there is one), "cpu", "cuda", "cuda:1", ...
     threads : how many calls run side by side on the CPU; 0 means one a core
+    segmentation : checkpoint of the segmentation network, if it may be asked for
     """
 
     name = "torch"
     precision = "f32"
 
-    def __init__(self, path: str | Path, *, device: str = "auto", threads: int = 0) -> None:
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        device: str = "auto",
+        threads: int = 0,
+        segmentation: str | Path | None = None,
+    ) -> None:
         from diarize.networks.campplus import CAMPPlus
+        from diarize.networks.segmentation import Segmentation
 
         self.place = find_device(device)
         self.device = str(self.place)
         self.network = CAMPPlus.load(path).to(self.place)
         self.dense = self.network.dense()
+        self.segmentation = None
+        if segmentation is not None:
+            self.segmentation = Segmentation.load(segmentation).to(self.place)
         self.embedding_size = self.network.shape.embedding_size
         self.feature_bins = self.network.shape.feature_bins
         super().__init__(1 if self.place.type == "cuda" else threads)
@@ -98,6 +110,16 @@ class TorchEngine(Workers):
             for row, values in zip(rows, np.asarray(statistics, np.float32), strict=True):
                 row[:] = self.network.embed(torch.from_numpy(values[None]).to(self.place))[0].cpu().numpy()
         return rows
+
+    def segment(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The segmentation network over one input (n,), on this thread; (T, 7)."""
+        import torch
+
+        if self.segmentation is None:
+            raise DiarizeError("the engine was opened without a segmentation network")
+        with torch.inference_mode(), one_thread(), whole_floats(self.place):
+            values = self.segmentation(torch.from_numpy(samples[None]).to(self.place))
+            return np.asarray(values[0].cpu().numpy())
 
     def _serve(self) -> None:
         """Compute the inputs that have waited longest: as many of one length as a call takes."""

@@ -41,35 +41,10 @@ from torch.nn import functional as F
 from torch.serialization import safe_globals
 
 from diarize.errors import ModelError
-
-STEP = 270
-"""Samples from one frame to the next (16.875 ms): strides of 10, 3, 3 and 3."""
-
-RECEPTIVE_FIELD = 991
-"""Samples that the convolutions of one frame reach (61.9 ms)."""
-
-FIRST_CENTRE = RECEPTIVE_FIELD // 2
-"""The sample in the middle of frame 0; that of frame i is ``FIRST_CENTRE + i * STEP``."""
+from diarize.networks.powerset import POWERSET
 
 TILE = 160_000
 """Samples of the inputs that the network was trained on (10 s)."""
-
-MIN_SAMPLES = RECEPTIVE_FIELD + STEP
-"""The shortest input, of two frames: the instance norm of a single one is undefined."""
-
-NUM_SPEAKERS = 3
-"""Speakers that an input is divided among."""
-
-POWERSET = (
-    (0, 0, 0),
-    (1, 0, 0),
-    (0, 1, 0),
-    (0, 0, 1),
-    (1, 1, 0),
-    (1, 0, 1),
-    (0, 1, 1),
-)
-"""Who speaks in each of the 7 classes, (7, 3): nobody, one of three, or two of them at once."""
 
 MIN_HZ = 50.0
 """The least cut-off frequency and the least bandwidth of a sinc filter."""
@@ -83,11 +58,6 @@ PLACEHOLDERS = (
 """Classes that the published checkpoint names beside its tensors; what it says with them is not needed."""
 
 _loading = threading.Lock()  # torch keeps the classes that a checkpoint may name for the whole process
-
-
-def num_frames(num_samples: int) -> int:
-    """Frames that the network makes of so many samples."""
-    return max(0, (num_samples - RECEPTIVE_FIELD) // STEP + 1)
 
 
 def sinc_filters(low_hz: Tensor, band_hz: Tensor, window: Tensor, angles: Tensor) -> Tensor:
@@ -139,7 +109,7 @@ class SincNet(nn.Module):
 class Segmentation(nn.Module):
     """The network: ``(B, N)`` samples to ``(B, T, 7)`` natural logarithms of the classes' probabilities.
 
-    N is at least `MIN_SAMPLES`, T is ``num_frames(N)``, and the classes are those of `POWERSET`.
+    N is at least `MIN_SAMPLES`, T is ``num_frames(N)``, and the classes are those of `POWERSET` (`diarize.networks.powerset`).
     """
 
     def __init__(self) -> None:

@@ -6,20 +6,28 @@ between a window's end and the next one's start, and where the speaker changes i
 of both speakers would be equal if they changed evenly from the middle of one window to that of the other.
 It moves at most `REACH` of the way between them, so no window loses all of its samples, and no label is
 lost. Neighbouring pieces of one speaker are joined.
+
+Where two voices are heard at once (`diarize.stages.overlap`) the other one is taken to be whose turn is
+nearest in time: people speak at once where they take turns. `benchmarks/overlap.py` compares it with voices
+(docs/decisions/0009-overlap.md).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby, pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
-from diarize.stages.items import Region, Span, Window
+from diarize.resampling import SAMPLE_RATE
+from diarize.stages.items import Region, Span, Voices, Window
 
 REACH = 0.4
 """How far a cut moves, at most, as a part of the way between the middles of two windows."""
+
+SHORTEST = SAMPLE_RATE // 10
+"""Samples: shorter overlaps are none, shorter pauses between overlaps are part of them."""
 
 
 def turns(
@@ -65,3 +73,51 @@ def cut(
         return middle
     move = min(max(lead / (lead + lag) - 0.5, -REACH), REACH)
     return middle + round(move * ((b.start + b.end) - (a.start + a.end)) / 2)
+
+
+def overlaps(voices: Iterable[Voices]) -> list[tuple[int, int]]:
+    """Where two voices are heard at once, ``[start, end)`` in order; no shorter ones than `SHORTEST`."""
+    found: list[tuple[int, int]] = []
+    for piece in voices:
+        if piece.count < 2:
+            continue
+        if found and piece.start - found[-1][1] < SHORTEST:
+            found[-1] = (found[-1][0], piece.end)
+        else:
+            found.append((piece.start, piece.end))
+    return [(start, end) for start, end in found if end - start >= SHORTEST]
+
+
+def seconds(spans: Sequence[Span], overlaps: Iterable[tuple[int, int]]) -> list[Span]:
+    """Who speaks besides the speaker of each moment: the other one whose turn is nearest in time.
+
+    spans : in order, one speaker a moment
+    overlaps : in order; what lies outside the spans is nobody's, and a lone speaker has no second
+    """
+    before = [*previous_others(spans)]
+    after = [*previous_others(spans[::-1])][::-1]
+    found: list[Span] = []
+    first = 0
+    for start, end in overlaps:
+        while first < len(spans) and spans[first].end <= start:
+            first += 1
+        for k in range(first, len(spans)):
+            if spans[k].start >= end:
+                break
+            a, b = max(start, spans[k].start), min(end, spans[k].end)
+            near = [(a - other.end, other.label) for other in before[k : k + 1] if other]
+            near += [(other.start - b, other.label) for other in after[k : k + 1] if other]
+            if near:
+                found.append(Span(a, b, min(near, key=lambda choice: choice[0])[1]))
+    return found
+
+
+def previous_others(spans: Sequence[Span]) -> Iterator[Span | None]:
+    """For each span the last one before it of another speaker."""
+    other: Span | None = None
+    for last, span in pairwise([None, *spans]):
+        if span is None:
+            continue
+        if last is not None and last.label != span.label:
+            other = last
+        yield other

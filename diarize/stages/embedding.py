@@ -29,8 +29,9 @@ from numpy.typing import NDArray
 from diarize.audio import SAMPLE_RATE
 from diarize.config import WindowsConfig
 from diarize.engine import Engine, unit
-from diarize.errors import DiarizeError, StreamFinished
+from diarize.errors import StreamFinished
 from diarize.features import FRAME_LENGTH, FRAME_SHIFT, log_mel, log_mel_moving
+from diarize.stages.held import Held
 from diarize.stages.items import Window
 
 TILE = 20 * SAMPLE_RATE
@@ -112,16 +113,12 @@ def pooled(frames: NDArray[np.float32], start: int, end: int) -> NDArray[np.floa
 
 @dataclass
 class EmbeddingState:
-    """The samples that may still be asked for, ``[start, end)``, and the windows that wait.
+    """The windows that wait.
 
-    pieces : the samples, as they came or joined
     region : of the newest window
     firsts : for each window that waits, whether it is the first of its region
     """
 
-    pieces: list[NDArray[np.float32]] = field(default_factory=list)
-    start: int = 0
-    end: int = 0
     waiting: list[Window] = field(default_factory=list)
     firsts: list[bool] = field(default_factory=list)
     region: int | None = None
@@ -132,31 +129,21 @@ class Embedding:
     """The stage: windows in, ``(window, row)`` out, in the same order."""
 
     def __init__(
-        self, embedder: Embedder, config: WindowsConfig, state: EmbeddingState | None = None
+        self, embedder: Embedder, config: WindowsConfig, held: Held, state: EmbeddingState | None = None
     ) -> None:
         self.embedder = embedder
+        self.held = held
         self.length = config.length
         self.around = -(-(self.length // 2 + MARGIN) // STRIDE) * STRIDE
         self.dense = config.embedding == "dense" and hasattr(embedder, "tile")
         self.state = state or EmbeddingState()
         self.under_way: deque[tuple[list[Window], Future[NDArray[np.float32]]]] = deque()
 
-    def hear(self, samples: NDArray[np.float32]) -> None:
-        """Take the next samples, before the windows that lie in them."""
-        self.state.pieces.append(samples)
-        self.state.end += len(samples)
-
-    def forget(self, horizon: int) -> None:
-        """Drop the samples that no window needs which waits, or will start at `horizon` or later."""
-        state = self.state
-        needed = horizon
-        if state.waiting:
-            needed = min(needed, state.waiting[0].start)
-        if self.dense:
-            needed = min(needed, needed // TILE * TILE - self.around)
-        if (past := needed - state.start) > 0:
-            state.pieces = [self._joined()[past:].copy()]
-            state.start += past
+    def needed(self, horizon: int) -> int:
+        """No sample before this one is needed if no window to come starts before `horizon`."""
+        waiting = self.state.waiting
+        needed = min(horizon, waiting[0].start) if waiting else horizon
+        return min(needed, needed // TILE * TILE - self.around) if self.dense else needed
 
     def push(self, windows: Sequence[Window], horizon: int, region: int | None) -> list[tuple[Window, Row]]:
         """Windows within the samples heard and not forgotten; returns the rows that are ready.
@@ -202,7 +189,7 @@ class Embedding:
         """Whether windows have waited long enough to be embedded exactly: their samples are held for them."""
         state = self.state
         return len(state.waiting) >= WAITING or bool(
-            state.waiting and state.end - state.waiting[0].start > 2 * TILE
+            state.waiting and self.held.end - state.waiting[0].start > 2 * TILE
         )
 
     def _wait(self, windows: Sequence[Window]) -> None:
@@ -226,7 +213,7 @@ class Embedding:
         for number, group in [(k, len(list(g))) for k, g in groupby(state.waiting, tile_of)]:
             end = (number + 1) * TILE
             if horizon is not None and (
-                horizon < end or state.end < end + self.around or self._undecided(group, region)
+                horizon < end or self.held.end < end + self.around or self._undecided(group, region)
             ):
                 return
             alone = list(self._alone(group))
@@ -248,8 +235,8 @@ class Embedding:
     def _begin(self, number: int, windows: list[Window], alone: list[bool]) -> None:
         embedder = cast(DenseEmbedder, self.embedder)
         start = max(0, number * TILE - self.around)
-        end = min((number + 1) * TILE + self.around, self.state.end)
-        tile = self._samples(start, end)
+        end = min((number + 1) * TILE + self.around, self.held.end)
+        tile = self.held.samples(start, end)
         for by_itself, pairs in groupby(zip(windows, alone, strict=True), lambda pair: pair[1]):
             some = [window for window, _ in pairs]
             if by_itself:
@@ -275,21 +262,7 @@ class Embedding:
 
     def _piece(self, window: Window) -> NDArray[np.float32]:
         """What is embedded exactly for a window."""
-        return repeat(self._samples(window.start, window.end), self.length)
-
-    def _samples(self, start: int, end: int) -> NDArray[np.float32]:
-        state = self.state
-        if not state.start <= start < end <= state.end:
-            raise DiarizeError(
-                f"samples {start} to {end} are not held any more, or not yet; this is a bug, please report it"
-            )
-        return self._joined()[start - state.start : end - state.start]
-
-    def _joined(self) -> NDArray[np.float32]:
-        pieces = self.state.pieces
-        if len(pieces) != 1:
-            pieces[:] = [np.concatenate([np.zeros(0, np.float32), *pieces])]
-        return pieces[0]
+        return repeat(self.held.samples(window.start, window.end), self.length)
 
 
 def tile_of(window: Window) -> int:

@@ -47,3 +47,12 @@ class Decision:
     end: int
     window: Window | None
     ahead: tuple[Window, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Voices:
+    """A piece ``[start, end)`` in which this many voices are heard at once, 1 or 2."""
+
+    start: int
+    end: int
+    count: int

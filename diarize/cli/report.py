@@ -1,0 +1,162 @@
+"""`diarize report`: who spoke when, as a page to listen to and to correct."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from diarize.cli.convert import read_file
+from diarize.cli.extract import recording_of
+from diarize.cli.run import diarize_file, is_stdin
+from diarize.cli.terminal import (
+    ChannelOption,
+    ConfigOption,
+    DeviceOption,
+    EngineOption,
+    ModelOption,
+    OverwriteOption,
+    PrecisionOption,
+    ThreadsOption,
+    load_diarizer,
+    note,
+    progress_bar,
+)
+from diarize.config import Bounds
+from diarize.errors import ConfigError, DiarizeError
+from diarize.formats.registry import ENDINGS
+
+if TYPE_CHECKING:
+    from diarize.result import Diarization
+
+
+def report(
+    audio: Annotated[
+        Path, typer.Argument(help="A recording: any file with sound in it.", show_default=False)
+    ],
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", "-o", help="HTML file to write; default: NAME.html, here.", show_default=False
+        ),
+    ] = None,
+    turns: Annotated[
+        Path | None,
+        typer.Option(
+            "--from",
+            help=f"Who spoke when is in this file ({', '.join(ENDINGS)}); default: find it out.",
+            show_default=False,
+        ),
+    ] = None,
+    uri: Annotated[
+        str | None,
+        typer.Option("--uri", help="Which recording, where --from holds several.", show_default=False),
+    ] = None,
+    title: Annotated[
+        str | None,
+        typer.Option("--title", help="What the page is called; default: NAME.", show_default=False),
+    ] = None,
+    sound: Annotated[
+        bool, typer.Option("--audio/--no-audio", help="Embed the recording, about 19 MB an hour, or do not.")
+    ] = True,
+    num_speakers: Annotated[
+        int | None, typer.Option("--num-speakers", "-n", min=1, help="Exactly this many speakers.")
+    ] = None,
+    min_speakers: Annotated[int | None, typer.Option(min=1, help="At least this many speakers.")] = None,
+    max_speakers: Annotated[int | None, typer.Option(min=1, help="At most this many speakers.")] = None,
+    overwrite: OverwriteOption = False,
+    channel: ChannelOption = None,
+    config: ConfigOption = None,
+    model: ModelOption = None,
+    device: DeviceOption = None,
+    engine: EngineOption = None,
+    precision: PrecisionOption = None,
+    threads: ThreadsOption = None,
+) -> None:
+    """Write one HTML file that shows who spoke when, plays it, and lets you correct it.
+
+    The file holds everything, the sound as MP3 included, and opens in any browser without a network. In it
+    speakers are renamed and merged, turns moved, split, given to others, deleted and added; what comes of it
+    is exported as RTTM, JSON, CSV or SRT.
+
+    Examples:
+
+    - `diarize report meeting.m4a` writes meeting.html
+
+    - `diarize report call.wav --from call.rttm -o call.html` of turns that are known, from any program
+
+    - `diarize report meeting.m4a -n 4 --no-audio --title "Board, May"` without the sound, for a report
+    """
+    Bounds.of(num_speakers, min_speakers, max_speakers)  # refuse contradictions before any work
+    counts = {"num_speakers": num_speakers, "min_speakers": min_speakers, "max_speakers": max_speakers}
+    loading = {"model": model, "device": device, "engine": engine, "precision": precision, "threads": threads}
+    if is_stdin(audio):
+        raise ConfigError("a page is made of a file, which is read twice; save standard input to one first")
+    path = Path(f"{audio.stem}.html") if output is None else output
+    check_output(path, audio, overwrite)
+    if turns is None:
+        if uri is not None:
+            raise ConfigError("--uri says which recording of --from is meant; name that file as well")
+        diarizer = load_diarizer(config, **loading)
+        found = diarize_file(diarizer, audio, audio.name, channel=channel, **counts)
+    else:
+        given = [name for name, value in ({"config": config} | counts | loading).items() if value is not None]
+        if given:
+            raise ConfigError(
+                f"--{given[0].replace('_', '-')} is for finding out who speaks: {turns} says it already"
+            )
+        found = known(turns, audio, uri)
+    write(path, found, audio, title=audio.stem if title is None else title, sound=sound, channel=channel)
+    typer.echo(str(path))
+    counted = ((len(found.speakers), "speaker"), (len(found), "turn"))
+    many = ", ".join(f"{count} {what}{'s' if count != 1 else ''}" for count, what in counted)
+    note(f"{audio}: {many}, {path.stat().st_size / 1e6:.1f} MB")
+
+
+def known(turns: Path, audio: Path, uri: str | None) -> Diarization:
+    """What a file says of the recording; its duration is that of the sound, where that is longer."""
+    from diarize.formats.rows import confidence_of
+    from diarize.result import Diarization, Turn
+
+    recording = recording_of(read_file(turns, None), audio, turns, uri)
+    said = tuple(Turn(t.start, t.end, t.speaker, confidence_of(t)) for t in recording.turns)
+    return Diarization(said, recording.end, recording.uri)
+
+
+def write(
+    path: Path, found: Diarization, audio: Path, *, title: str, sound: bool, channel: int | None
+) -> None:
+    """The page, with a bar over the seconds of the recording."""
+    from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+    from diarize.report import write_report
+
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeRemainingColumn(),
+    )
+    with progress_bar(*columns) as bar:
+        task = bar.add_task(path.name, total=None)
+
+        def progress(done_s: float, total_s: float | None) -> None:
+            bar.update(task, completed=done_s, total=total_s)
+
+        try:
+            write_report(path, found, audio, title=title, sound=sound, channel=channel, progress=progress)
+        except OSError as error:
+            raise DiarizeError(f"{path}: cannot be written: {error.strerror}") from None
+
+
+def check_output(path: Path, audio: Path, overwrite: bool) -> None:
+    """Refuse, before any work, a file that cannot be meant or could not be written."""
+    if path.is_dir():
+        raise ConfigError(f"{path} is a folder; name a file for the page: {path / (audio.stem + '.html')}")
+    if path.suffix.lower() not in (".html", ".htm"):
+        raise ConfigError(f"{path}: a page must end in .html, or browsers will not show it as one")
+    if path.exists() and not overwrite:
+        raise ConfigError(f"{path} exists already; add --overwrite to replace")
+    if not path.parent.is_dir():
+        raise ConfigError(f"{path}: there is no folder {path.parent}; make it first")
