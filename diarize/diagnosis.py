@@ -21,7 +21,7 @@ True count
 Both
     perfect speech and the true count.
 Perfect labels
-    the floor under the confusion: the VAD's speech in pieces of 10 ms, each with the reference speaker who
+    the floor with one speaker a moment: the VAD's speech in pieces of 10 ms, each with the reference speaker who
     speaks most in it, one at a time. What it misses and hears too much costs VAD and overlap, whoever
     clusters.
 
@@ -31,11 +31,14 @@ Missed speech
     somebody speaks and nobody was found; one voice of them.
 False alarm
     nobody speaks and somebody was found; one voice of them.
-Overlap
-    the voices beyond one: those that were not found beside another (or beside silence), and those that were
-    found where there are fewer.
+Missed overlap
+    voices beyond one that were not found beside another, or beside silence.
+False overlap
+    voices beyond one that were found where there are fewer.
+Second speaker
+    confusion where two at least speak and two at least were found.
 Short turns
-    confusion while all who speak are in turns under 1 s. A turn is what a speaker says without a gap.
+    other confusion while all who speak are in turns under 1 s. A turn is what a speaker says without a gap.
 Boundaries
     other confusion, less than 0.5 s from where a turn begins or ends.
 Rest
@@ -74,7 +77,17 @@ if TYPE_CHECKING:
 
 VARIANTS = ("as_configured", "perfect_speech", "true_count", "both", "perfect_labels")
 
-OWNERS = ("missed_speech", "false_alarm", "overlap", "wrong_count", "short_turns", "boundaries", "rest")
+OWNERS = (
+    "missed_speech",
+    "false_alarm",
+    "missed_overlap",
+    "false_overlap",
+    "second_speaker",
+    "wrong_count",
+    "short_turns",
+    "boundaries",
+    "rest",
+)
 
 PASSES = 2
 """Times that the audio of each recording passes."""
@@ -101,7 +114,9 @@ class Parts:
 
     missed_speech_s: float = 0.0
     false_alarm_s: float = 0.0
-    overlap_s: float = 0.0
+    missed_overlap_s: float = 0.0
+    false_overlap_s: float = 0.0
+    second_speaker_s: float = 0.0
     short_turns_s: float = 0.0
     boundaries_s: float = 0.0
     rest_s: float = 0.0
@@ -360,6 +375,14 @@ def parts(reference: Annotation, hypothesis: Annotation, uem: Timeline | None = 
     missed, false = (truth > 0) & (guess == 0), (truth == 0) & (guess > 0)
     short = number(long) == 0
     boundary = ~short & (number(near) > 0)
-    kinds = [missed, false, abs(truth - guess) - missed - false]
+    second = confused * (np.minimum(truth, guess) > 1)
+    confused = confused - second
+    kinds = [
+        missed,
+        false,
+        np.maximum(truth - guess, 0) - missed,
+        np.maximum(guess - truth, 0) - false,
+        second,
+    ]
     kinds += [confused * short, confused * boundary, confused * ~(short | boundary)]
     return Parts(*(float((seconds * kind).sum()) for kind in kinds))

@@ -215,6 +215,7 @@ def test_config_doctor_and_version(here):
         "words",
         "convert",
         "extract",
+        "report",
         "verify",
         "calibrate",
         "embed",

@@ -81,7 +81,7 @@ def test_the_diarizer_is_asked(here, diarizer):
 def test_turns_come_from_any_format(here, name):
     path = here / f"talk{FORMATS[name].ending}"
     path.write_text(format_turns(TURNS, "talk", name, duration=2.5))
-    report("there/talk.wav", "--from", path, "-o", "page.html", "--title", "<Tuesday>")
+    report("there/talk.wav", "--turns", path, "-o", "page.html", "--title", "<Tuesday>")
     found = data(here / "page.html")
     assert [row[:3] for row in found["turns"]] == [[0.5, 1.7, "Anna"], [1.2, 2, "Bo"]]
     assert found["duration"] == 3.0
@@ -92,18 +92,18 @@ def test_one_of_several_recordings(here):
     (here / "all.rttm").write_text(
         format_turns(TURNS, "talk", "rttm") + format_turns(TURNS[:1], "other", "rttm")
     )
-    report("there/talk.wav", "--from", "all.rttm")
+    report("there/talk.wav", "--turns", "all.rttm")
     assert len(data(here / "talk.html")["turns"]) == 2
-    report("there/talk.wav", "--from", "all.rttm", "--uri", "other", "--overwrite")
+    report("there/talk.wav", "--turns", "all.rttm", "--uri", "other", "--overwrite")
     assert len(data(here / "talk.html")["turns"]) == 1
     assert (
         "it holds talk, other"
-        in report("there/talk.wav", "--from", "all.rttm", "--uri", "x", "-o", "x.html", status=1)[1]
+        in report("there/talk.wav", "--turns", "all.rttm", "--uri", "x", "-o", "x.html", status=1)[1]
     )
 
 
 def test_without_sound(here):
-    report("there/talk.wav", "--from", "talk.rttm", "--no-audio")
+    report("there/talk.wav", "--turns", "talk.rttm", "--no-audio")
     found = data(here / "talk.html")
     assert found["heard"] == 0
     assert found["peaks"]
@@ -114,7 +114,7 @@ def test_nothing_is_replaced_unasked_and_nothing_left_half_written(here, diarize
     (here / "talk.html").write_text("mine")
     assert "add --overwrite" in report("there/talk.wav", status=1)[1]
     (here / "broken.wav").write_bytes(b"no sound at all")
-    report("broken.wav", "--from", "talk.rttm", "-o", "talk.html", "--overwrite", status=1)
+    report("broken.wav", "--turns", "talk.rttm", "-o", "talk.html", "--overwrite", status=1)
     assert (here / "talk.html").read_text() == "mine"
     assert not diarizer
     report("there/talk.wav", "--overwrite")
@@ -129,13 +129,13 @@ def test_nothing_is_replaced_unasked_and_nothing_left_half_written(here, diarize
         (["there/talk.wav", "-o", "there"], "is a folder"),
         (["there/talk.wav", "-o", "talk.rttm", "--overwrite"], "must end in .html"),
         (["there/talk.wav", "-o", "gone/talk.html"], "there is no folder gone"),
-        (["there/talk.wav", "--from", "nope.rttm"], "nope.rttm: no such file"),
-        (["there/talk.wav", "--from", "talk.wav"], "the ending must name a format"),
-        (["there/talk.wav", "--from", "talk.rttm", "-n", "2"], "--num-speakers is for finding out"),
-        (["there/talk.wav", "--from", "talk.rttm", "--threads", "0"], "--threads is for finding out"),
-        (["there/talk.wav", "--uri", "x"], "--uri says which recording of --from"),
+        (["there/talk.wav", "--turns", "nope.rttm"], "nope.rttm: no such file"),
+        (["there/talk.wav", "--turns", "talk.wav"], "the ending must name a format"),
+        (["there/talk.wav", "--turns", "talk.rttm", "-n", "2"], "--num-speakers is for finding out"),
+        (["there/talk.wav", "--turns", "talk.rttm", "--threads", "0"], "--threads is for finding out"),
+        (["there/talk.wav", "--uri", "x"], "--uri says which recording of --turns"),
         (["there/talk.wav", "-n", "2", "--min-speakers", "3"], "num_speakers"),
-        (["nope.wav", "--from", "talk.rttm"], "nope.wav"),
+        (["nope.wav", "--turns", "talk.rttm"], "nope.wav"),
     ],
 )
 def test_what_cannot_be_meant_is_refused(here, diarizer, arguments, said):

@@ -143,7 +143,8 @@ def test_the_lines_are_the_final_turns_of_the_library(quick, expected):
     assert set(json.loads(said.splitlines()[0])) == {"start", "end", "speaker", "final", "at"}
     assert f"{len(result.speakers)} speakers" in notes
     assert "s of speech in 30.0 s, latency 2 s, took" in notes
-    assert stream("call.wav", "--to", "text")[0].splitlines() == [str(turn) for turn in finals]
+    text = stream("call.wav", "--to", "text")[0].splitlines()  # each when its speaker stops
+    assert sorted(text) == [str(turn) for turn in finals]
     Path("x.rttm").write_text(stream("call.wav", "--to", "rttm")[0])
     rttm = read_rttm("x.rttm")["call"]
     assert sum(segment.duration for segment in rttm.itersegments()) == pytest.approx(
@@ -494,7 +495,8 @@ def test_a_terminal_has_whole_turns_and_a_line_that_lives(here, expected):
     assert running.returncode == 0
     text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown.decode()).replace("\r", "\n")
     lines = [line for line in text.splitlines() if line.strip()]
-    assert [line for line in lines if line in map(str, expected[0])] == list(map(str, expected[0]))
+    said = [line for line in lines if line in map(str, expected[0])]
+    assert sorted(said) == list(map(str, expected[0]))  # each when its speaker stops
     assert any(re.fullmatch(r"0:00:\d\d  .*\(\d+\.\d s behind\)", line) for line in lines)
     assert "call.wav: " in lines[-1] or "the printed" in lines[-1]
 

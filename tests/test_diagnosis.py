@@ -66,9 +66,9 @@ TRUTH = annotation((0, 10, "A"), (12, 22, "B"))
         ([(0, 10, "x"), (12, 12.75, "x"), (12.75, 22, "y")], {"boundaries": 0.5, "rest": 0.25}),
         ([(0, 10, "x"), (12, 15, "y"), (15, 17, "x"), (17, 22, "y")], {"rest": 2}),
         ([(0, 9, "x"), (9, 10, "y"), (12, 22, "y")], {"boundaries": 0.5, "rest": 0.5}),
-        ([(0, 10, "x"), (4, 6, "y"), (12, 22, "y")], {"overlap": 2}),  # two voices where there is one
+        ([(0, 10, "x"), (4, 6, "y"), (12, 22, "y")], {"false_overlap": 2}),  # two voices where there is one
         ([(0, 10, "x"), (10.5, 11.5, "x"), (10.5, 11.5, "y"), (12, 22, "y")],
-         {"false_alarm": 1, "overlap": 1}),
+         {"false_alarm": 1, "false_overlap": 1}),
     ],
 )  # fmt: skip
 def test_what_each_kind_of_error_is(found, kinds):
@@ -78,9 +78,18 @@ def test_what_each_kind_of_error_is(found, kinds):
 def test_overlap_that_nobody_marks():
     reference = annotation((0, 10, "A"), (6, 14, "B"), (8, 9, "C"))
     one_voice = [(0, 8, "x"), (8, 14, "y")]
-    assert known(reference, annotation(*one_voice)) == {"overlap": 5}  # 6 to 10, C beside both
-    assert known(reference, annotation((0, 8, "x"), (9.5, 14, "y"))) == {"missed_speech": 1.5, "overlap": 5}
-    assert known(reference, annotation(*one_voice, (6, 8, "y"))) == {"overlap": 3}
+    assert known(reference, annotation(*one_voice)) == {"missed_overlap": 5}  # 6 to 10, C beside both
+    assert known(reference, annotation((0, 8, "x"), (9.5, 14, "y"))) == {
+        "missed_speech": 1.5,
+        "missed_overlap": 5,
+    }
+    assert known(reference, annotation(*one_voice, (6, 8, "y"))) == {"missed_overlap": 3}
+
+
+def test_the_second_of_two_can_be_somebody_else():
+    reference = annotation((0, 10, "A"), (6, 8, "B"), (10, 20, "B"), (20, 30, "C"))
+    found = annotation((0, 10, "x"), (6, 8.5, "z"), (10, 20, "y"), (20, 30, "z"))
+    assert known(reference, found) == {"second_speaker": 2, "false_overlap": 0.5}
 
 
 def test_a_turn_is_short_when_nobody_speaks_in_a_longer_one():
@@ -90,7 +99,7 @@ def test_a_turn_is_short_when_nobody_speaks_in_a_longer_one():
     # B says "mhm" while A speaks, and C is found: it is A's long turn that is confused
     reference = annotation((0, 10, "A"), (4, 4.8, "B"), (20, 30, "C"))
     found = annotation((0, 4, "x"), (4, 4.8, "z"), (4.8, 10, "x"), (20, 30, "z"))
-    assert known(reference, found) == {"boundaries": 0.8, "overlap": 0.8}
+    assert known(reference, found) == {"boundaries": 0.8, "missed_overlap": 0.8}
     # Pieces that touch are one turn, of 1.2 s, its middle is no edge
     reference = annotation((0, 10, "A"), (12, 12.6, "B"), (12.6, 13.2, "B"))
     assert known(reference, annotation((0, 13.2, "x"))) == {"false_alarm": 2, "boundaries": 1, "rest": 0.2}
@@ -121,7 +130,7 @@ def test_parts_add_up_to_the_errors_of_pyannote(seed):
     reference, hypothesis = random_annotation(rng, "ABCD"), random_annotation(rng, "ABxyz")
     for uem in (None, Timeline([Segment(5, 20), Segment(30.5, 55.25)])):
         scored, found = score(reference, hypothesis, uem=uem), parts(reference, hypothesis, uem)
-        confusion_s = found.short_turns_s + found.boundaries_s + found.rest_s
+        confusion_s = found.second_speaker_s + found.short_turns_s + found.boundaries_s + found.rest_s
         assert confusion_s == pytest.approx(scored.confusion_s, abs=1e-4)
         assert found.errors_s == pytest.approx(scored.der * scored.total_s, abs=1e-4)
 
@@ -407,8 +416,8 @@ def test_json(folders):
         assert tuple(one["owners"]) == OWNERS
         configured = one["variants"]["as_configured"]
         assert sum(owner["points"] for owner in one["owners"].values()) == pytest.approx(configured["der"])
-        assert one["owners"]["overlap"]["seconds"] == pytest.approx(
-            one["owners"]["overlap"]["points"] * configured["total_s"]
+        assert one["owners"]["missed_overlap"]["seconds"] == pytest.approx(
+            one["owners"]["missed_overlap"]["points"] * configured["total_s"]
         )
     total_s = sum(one["variants"]["both"]["total_s"] for one in out["recordings"])
     assert out["overall"]["variants"]["both"]["total_s"] == pytest.approx(total_s)

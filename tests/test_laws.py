@@ -133,13 +133,13 @@ def pushed(diarizer: Diarizer, pieces: list, **options: object) -> Stream:
 
 
 @pytest.mark.parametrize("latency_s", LATENCIES)
-def test_thousands_of_cuts_give_the_same_final_turns(diarizer, latency_s):
+def test_many_cuts_give_the_same_final_turns(diarizer, latency_s):
     samples = conversation(21, turns=3)
     rng = np.random.default_rng(0)
     expected = pushed(diarizer, [samples], latency_s=latency_s).finals
     assert len(expected) >= 3
     for largest in (900, 9000, 90_000, 60 * RATE):
-        for _ in range(60):
+        for _ in range(24):
             assert pushed(diarizer, cuts(samples, rng, largest), latency_s=latency_s).finals == expected
 
 

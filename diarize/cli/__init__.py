@@ -23,6 +23,7 @@ from diarize.cli import (
     embed,
     extract,
     models,
+    report,
     run,
     score,
     stream,
@@ -47,6 +48,7 @@ app.command("stream")(stream.stream)
 app.command("words")(words.words)
 app.command("convert")(convert.convert)
 app.command("extract")(extract.extract)
+app.command("report")(report.report)
 app.command("verify")(verify.verify)
 app.command("calibrate")(calibrate.calibrate)
 app.command("embed")(embed.embed)

@@ -44,14 +44,14 @@ def report(
     turns: Annotated[
         Path | None,
         typer.Option(
-            "--from",
+            "--turns",
             help=f"Who spoke when is in this file ({', '.join(ENDINGS)}); default: find it out.",
             show_default=False,
         ),
     ] = None,
     uri: Annotated[
         str | None,
-        typer.Option("--uri", help="Which recording, where --from holds several.", show_default=False),
+        typer.Option("--uri", help="Which recording, where --turns holds several.", show_default=False),
     ] = None,
     title: Annotated[
         str | None,
@@ -84,7 +84,7 @@ def report(
 
     - `diarize report meeting.m4a` writes meeting.html
 
-    - `diarize report call.wav --from call.rttm -o call.html` of turns that are known, from any program
+    - `diarize report call.wav --turns call.rttm -o call.html` of turns that are known, from any program
 
     - `diarize report meeting.m4a -n 4 --no-audio --title "Board, May"` without the sound, for a report
     """
@@ -97,7 +97,7 @@ def report(
     check_output(path, audio, overwrite)
     if turns is None:
         if uri is not None:
-            raise ConfigError("--uri says which recording of --from is meant; name that file as well")
+            raise ConfigError("--uri says which recording of --turns is meant; name that file as well")
         diarizer = load_diarizer(config, **loading)
         found = diarize_file(diarizer, audio, audio.name, channel=channel, **counts)
     else:

@@ -24,10 +24,10 @@ LEGEND = (
     "perfect speech: the reference's instead of the VAD's, in frames of 32 ms, nothing padded or filled.",
     "true count: the number of speakers in the reference is asked for. both: that, of perfect speech.",
     "perfect labels: the VAD's speech, each 10 ms with the reference speaker who speaks most in it.",
-    "missed: nobody was found where somebody speaks. fa: somebody where nobody does. overlap: voices beyond "
-    "one, not found, or found where there are fewer.",
+    "missed: nobody was found where somebody speaks. fa: somebody where nobody does. ov-, ov+: voices beyond "
+    "one, not found, or found where there are fewer. 2nd: confusion where two speak and two were found.",
     "short: confusion in turns under 1 s. boundary: other confusion, under 0.5 s from the edge of a turn.",
-    "count: DER as configured minus DER with the true count; missed, fa, overlap, short, boundary and rest "
+    "count: DER as configured minus DER with the true count; missed, fa, ov-, ov+, 2nd, short, boundary, rest "
     "of what costs what are those of the true count, so that they add up to the DER.",
     "Exact: recordings with as many speakers as in the reference, of those with at least "
     f"{MIN_SPEECH_S:g} s of its speech.",
@@ -36,7 +36,9 @@ LEGEND = (
 SAID = {
     "missed_speech": "missed speech",
     "false_alarm": "false alarm",
-    "overlap": "overlap",
+    "missed_overlap": "missed overlap",
+    "false_overlap": "false overlap",
+    "second_speaker": "wrong second speaker",
     "wrong_count": "wrong number of speakers",
     "short_turns": "short turns",
     "boundaries": "boundaries",
@@ -79,7 +81,7 @@ def show(title: str, overall: Diagnosis, recordings: Sequence[Recording]) -> Non
     for one in overall.recordings:
         show_variants(one)
     show_variants(overall)
-    header = ["recording", "DER", "missed", "fa", "overlap", "count"]
+    header = ["recording", "DER", "missed", "fa", "ov-", "ov+", "2nd", "count"]
     header += ["short", "boundary", "rest", "speakers"]
     body = []
     for one in (*overall.recordings, overall):
@@ -96,13 +98,27 @@ def show(title: str, overall: Diagnosis, recordings: Sequence[Recording]) -> Non
 
 def show_variants(one: Diagnosis) -> None:
     """A line for each variant."""
-    header = ["variant", "DER", "miss", "fa", "conf", "missed", "overlap", "short", "boundary", "rest"]
+    header = [
+        "variant",
+        "DER",
+        "miss",
+        "fa",
+        "conf",
+        "missed",
+        "ov-",
+        "ov+",
+        "2nd",
+        "short",
+        "boundary",
+        "rest",
+    ]
     header.append("exact" if one.recordings else "speakers")
     body = []
     for name, variant in one.variants.items():
         score, parts = variant.score, variant.parts
         rates = [score.der, score.miss, score.false_alarm, score.confusion]
-        seconds = [parts.missed_speech_s, parts.overlap_s]
+        seconds = [parts.missed_speech_s, parts.missed_overlap_s, parts.false_overlap_s]
+        seconds.append(parts.second_speaker_s)
         seconds += [parts.short_turns_s, parts.boundaries_s, parts.rest_s]
         rates += [one.rate(name, each) for each in seconds]
         body.append([name.replace("_", " "), *map(points, rates), speakers(variant)])
