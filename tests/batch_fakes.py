@@ -9,6 +9,7 @@ import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
+from diarize.config import Bounds
 from diarize.errors import AudioError, ModelError
 
 
@@ -55,6 +56,7 @@ class FakeDiarizer:
 
     def __call__(self, source, *, uri, progress, **options):
         said = source.read().decode() if hasattr(source, "read") else Path(source).read_text()
+        Bounds.of(*(options.get(f"{name}_speakers") for name in ("num", "min", "max")))
         self.note("begin", uri, os.getpid(), time.monotonic())
         progress(0.1, 10.0)
         for command, _, value in (line.partition(" ") for line in said.splitlines()):

@@ -38,7 +38,8 @@ def test_frames_become_pieces_around_their_middles():
     ]
     assert voices(np.array([two, two]), 1000, 1200, 1500) == [Voices(1200, 1500, 2)]
     assert voices(np.array([quiet, quiet]), 0, 0, 2000) == []
-    assert voices(np.array([[0.5, 0.5]] * 2), 0, 0, 2000) == [Voices(0, 2000, 2)]
+    assert voices(np.float32([[0.5, 0.6]] * 2), 0, 0, 2000) == [Voices(0, 2000, 2)]
+    assert voices(np.float32([[0.5, 0.59]] * 2), 0, 0, 2000) == [Voices(0, 2000, 1)]
 
 
 def test_short_overlaps_are_none_and_short_pauses_are_filled():

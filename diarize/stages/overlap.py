@@ -5,7 +5,7 @@ The network runs over tiles of the audio clock: tile k answers for ``[k TILE, (k
 reaches its onset is left out. So what comes out depends on the samples alone (law 1); a tile is computed
 when all of it was heard, beside the caller.
 
-There are voices where they are more likely than not. Who they are is not asked of the network: its
+Who they are is not asked of the network: its
 speakers are those of one tile, and within twenty seconds it often takes two for one.
 """
 
@@ -36,8 +36,8 @@ MARGIN = SAMPLE_RATE
 UNDER_WAY = 8
 """Tiles that may be under way before the caller waits."""
 
-PROBABLE = 0.5
-"""Voices are heard where they are more likely than not; for two of them .4 to .7 do about as well."""
+PROBABLE = (0.5, 0.6)
+"""One voice is heard from this probability on, two from that; .4 to .7 do about as well for the DER."""
 
 
 LOOK = 5 * SAMPLE_RATE
@@ -180,7 +180,7 @@ def voices(probabilities: NDArray[np.float32], start: int, first: int, last: int
 
     probabilities : (T, 2), see `Segmenter`; a frame answers for the samples nearest to its middle
     """
-    counts = (probabilities >= PROBABLE).sum(1)
+    counts = (probabilities >= np.array(PROBABLE, np.float32)).sum(1)
     changes = np.flatnonzero(np.diff(counts)) + 1
     edges = start + FIRST_CENTRE - STEP // 2 + STEP * changes
     starts = np.array([start, *edges]).clip(first, last).tolist()
