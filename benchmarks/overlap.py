@@ -5,8 +5,8 @@
 Folders of NAME.rttm (NAME.uem) and NAME.flac, pairs of them. Every recording is diarized once, offline, with
 the defaults; its exclusive turns are what there is without a second speaker. Prints for each pair of folders:
 DER (collar 0, overlap scored) exclusive and with second speakers, the difference and its paired bootstrap
-interval over recordings; of the overlapped speech of the reference the share that is claimed, of what is claimed the
-share that is overlapped, and of that the share with the right second speaker. Needs the extra `score`.
+interval over recordings; of the overlapped speech of the reference the share that is claimed, of what is
+claimed the share that is overlapped, and of that the share with the right second speaker. Needs the extra `score`.
 """
 
 from __future__ import annotations
@@ -71,10 +71,9 @@ def main() -> None:
             f"  DER {100 * alone / total:.2f} exclusive, {100 * with_second / total:.2f} with a second: "
             f"{100 * (with_second - alone) / total:.2f} [{low:.2f}, {high:.2f}]"
         )
-        print(
-            f"  found {100 * both / max(truth, 1e-9):.0f} % of it; "
-            f"{100 * both / max(claimed, 1e-9):.0f} % of what is claimed is true; of that {100 * (1 - wrong / max(both, 1e-9)):.0f} % with the right speakers"
-        )
+        found, true, right = both / max(truth, 1e-9), both / max(claimed, 1e-9), 1 - wrong / max(both, 1e-9)
+        print(f"  found {100 * found:.0f} % of it; {100 * true:.0f} % of what is claimed is true")
+        print(f"  of that {100 * right:.0f} % with the right speakers")
 
 
 if __name__ == "__main__":

@@ -21,8 +21,8 @@ True count
 Both
     perfect speech and the true count.
 Perfect labels
-    the floor with one speaker a moment: the VAD's speech in pieces of 10 ms, each with the reference speaker who
-    speaks most in it, one at a time. What it misses and hears too much costs VAD and overlap, whoever
+    the floor with one speaker a moment: the VAD's speech in pieces of 10 ms, each with the reference
+    speaker who speaks most in it. What it misses and hears too much costs VAD and overlap, whoever
     clusters.
 
 The parts of the errors of a variant, which add up to them:

@@ -27,8 +27,8 @@ LEGEND = (
     "missed: nobody was found where somebody speaks. fa: somebody where nobody does. ov-, ov+: voices beyond "
     "one, not found, or found where there are fewer. 2nd: confusion where two speak and two were found.",
     "short: confusion in turns under 1 s. boundary: other confusion, under 0.5 s from the edge of a turn.",
-    "count: DER as configured minus DER with the true count; missed, fa, ov-, ov+, 2nd, short, boundary, rest "
-    "of what costs what are those of the true count, so that they add up to the DER.",
+    "count: DER as configured minus DER with the true count; missed, fa, ov-, ov+, 2nd, short, boundary "
+    "and rest of what costs what are those of the true count, so that they add up to the DER.",
     "Exact: recordings with as many speakers as in the reference, of those with at least "
     f"{MIN_SPEECH_S:g} s of its speech.",
 )

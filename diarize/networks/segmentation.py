@@ -109,7 +109,8 @@ class SincNet(nn.Module):
 class Segmentation(nn.Module):
     """The network: ``(B, N)`` samples to ``(B, T, 7)`` natural logarithms of the classes' probabilities.
 
-    N is at least `MIN_SAMPLES`, T is ``num_frames(N)``, and the classes are those of `POWERSET` (`diarize.networks.powerset`).
+    N is at least `MIN_SAMPLES`, T is ``num_frames(N)``, and the classes are those of `POWERSET`, all three
+    of `diarize.networks.powerset`.
     """
 
     def __init__(self) -> None:
