@@ -214,6 +214,7 @@ def test_config_doctor_and_version(here):
         "run",
         "words",
         "convert",
+        "batch",
         "extract",
         "report",
         "verify",

@@ -16,6 +16,7 @@ import typer
 
 from diarize import __version__
 from diarize.cli import (
+    batch,
     calibrate,
     config,
     convert,
@@ -44,6 +45,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("run")(run.run)
+app.command("batch")(batch.batch)
 app.command("stream")(stream.stream)
 app.command("words")(words.words)
 app.command("convert")(convert.convert)

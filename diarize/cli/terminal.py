@@ -69,7 +69,7 @@ OverlapOption = Annotated[
     typer.Option(
         "--overlap",
         help="Where two people speak at once: assign (both have a turn), detect (one has), off (not "
-        "looked for; a third faster). Default: as configured, assign.",
+        "looked for; a fifth faster). Default: as configured, assign.",
         show_default=False,
     ),
 ]

@@ -136,6 +136,7 @@ class Program:
             "INFERENCE_NUM_THREADS": engine.threads,
             "NUM_STREAMS": engine.threads,
             "ENABLE_CPU_PINNING": False,  # several processes would sit on the same cores
+            "CPU_RUNTIME_CACHE_CAPACITY": 0,  # or every new length of input costs 22 MB for ever
         }
         self.requests: deque[Any] = deque()
         self.lock = threading.Lock()
