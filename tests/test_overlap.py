@@ -229,6 +229,28 @@ def test_a_region_without_voices_is_left_out_of_the_clustering():
     assert left.turns[-1].end < 20 < found(Always(1)).turns[-1].start
 
 
+def test_live_the_one_who_spoke_before_speaks_besides():
+    """And never the one who speaks now, nor anybody before somebody else has spoken."""
+    rng = np.random.default_rng(0)
+    samples = np.concatenate([speech(voice, 6.0, rng) for voice in (0.0, 0.33, 0.0)])
+    made = Diarizer(embedder=FakeEmbedder(0.05), vad=SharpVad(), segmenter=Always(2))
+    live = made.stream(latency_s=2.0)
+    for piece in cuts(samples, rng, 9000):
+        live.push(piece)
+    live.finish()
+    a, b = dict.fromkeys(turn.speaker for turn in live.finals)
+    speaking = [
+        [turn.speaker for turn in live.finals if turn.start <= second < turn.end]
+        for second in (3.0, 9.0, 15.0)
+    ]
+    assert [sorted(names) for names in speaking] == [[a], [a, b], [a, b]]
+    alone = Diarizer(dataclasses.replace(Config(), overlap="detect"), embedder=made.embedder, vad=made.vad)
+    quiet = alone.stream(latency_s=2.0)
+    quiet.push(samples)
+    quiet.finish()
+    assert sum(turn.duration for turn in quiet.finals) == pytest.approx(18, abs=0.2)
+
+
 def test_a_saved_stream_goes_on_with_what_was_heard():
     made = Diarizer(embedder=FakeEmbedder(), vad=FakeVad(), segmenter=FakeSegmenter())
     samples = conversation(5, turns=20)
