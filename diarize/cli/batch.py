@@ -203,8 +203,8 @@ def words_of(summary: Summary) -> str:
     now: dict[str, Any] = {"done": summary.done_now, "failed": summary.failed_now}
     if not any(now.values()):
         return f"{said}; nothing was left to do"
-    pace = summary.audio_now_s / summary.taken_s if summary.taken_s else 0.0
-    return (
-        f"{said}; this run {' and '.join(f'{count} {what}' for what, count in now.items() if count)} in "
-        f"{span(summary.taken_s)}, {pace:.0f} times as fast as they last, {summary.workers} workers"
-    )
+    said += f"; this run {' and '.join(f'{count} {what}' for what, count in now.items() if count)}"
+    said += f" in {span(summary.taken_s)}"
+    if summary.done_now and summary.taken_s:
+        said += f", {summary.audio_now_s / summary.taken_s:.0f} times as fast as they last"
+    return f"{said}, {summary.workers} worker{'s'[: summary.workers != 1]}"
