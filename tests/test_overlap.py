@@ -229,6 +229,22 @@ def test_a_region_without_voices_is_left_out_of_the_clustering():
     assert left.turns[-1].end < 20 < found(Always(1)).turns[-1].start
 
 
+def test_rows_of_some_windows_stand_for_no_others():
+    """Of a summary: a row weighs as many of the windows that are left as are behind it."""
+    config = Config.from_dict({"clustering": {"max_rows": 16}})
+    made = Diarizer(config, embedder=FakeEmbedder(), vad=SharpVad(), segmenter=Always(1))
+    stream = made.stream()
+    stream.push(conversation(2, turns=30))
+    stream.finish()
+    settled, index = stream.settled, stream.settled.state.rows.index()
+    assert settled.state.rows.arrays()[1].max() > 2
+    heard = np.random.default_rng(0).random(len(index)) < 0.3
+    rows, weights, mine = settled._rows(heard)
+    assert np.array_equal(rows[mine], settled.state.rows.arrays()[0][index[heard]])
+    assert np.array_equal(weights, np.bincount(mine, minlength=len(rows)))
+    assert weights.sum() == heard.sum()
+
+
 def test_live_the_one_who_spoke_before_speaks_besides():
     """And never the one who speaks now, nor anybody before somebody else has spoken."""
     rng = np.random.default_rng(0)
