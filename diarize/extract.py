@@ -17,11 +17,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from diarize.errors import AudioError, ConfigError
-from diarize.formats.rows import Recording, checked_turns, distinct
+from diarize.formats import distinct
+from diarize.formats.rows import Recording, checked_turns
 
 if TYPE_CHECKING:
     from diarize._reader import File
-    from diarize.formats.rttm import SpeakerTurn
+    from diarize.formats.rows import SpeakerTurn
     from diarize.resampling import Samples
 
 logger = logging.getLogger("diarize")

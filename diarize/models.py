@@ -38,6 +38,8 @@ __all__ = [
 logger = logging.getLogger(__name__)
 
 DEFAULT = "campplus-zh-en"
+SEGMENTATION = "segmentation-3.0"
+"""The network that hears how many voices there are at once."""
 WEIGHT_SUFFIXES = (".bin", ".pt", ".ckpt")
 
 Progress = Callable[[str, int, int | None], None]

@@ -32,9 +32,6 @@ from diarize.stream import Stream, restore
 Enrolled = Mapping[str, Source | Sequence[Source]] | Sequence[KnownVoice]
 """Known voices: names with a recording or several of each, or what `Diarizer.enrol` made of them."""
 
-SEGMENTATION = "segmentation-3.0"
-"""The network that hears how many voices there are at once, by its name in `diarize.models`."""
-
 Progress = Callable[[float, float | None], None]
 """Called with the seconds of audio done, and those that the recording declares, if it does."""
 
@@ -291,7 +288,7 @@ class Diarizer:
 def segmentation(progress: models.Progress | None) -> Path:
     """The checkpoint of the segmentation network; ModelError says how to do without."""
     try:
-        return models.resolve(SEGMENTATION, progress=progress)
+        return models.resolve(models.SEGMENTATION, progress=progress)
     except ModelError as error:
         raise ModelError(f"{error}\nor do without it: overlap='off' (--overlap off)") from None
 

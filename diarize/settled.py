@@ -169,10 +169,9 @@ class Settled:
         if not self.voices:
             return everything
         voices, regions = self.state.voices_found.array(), self.state.regions_found.array()
-        first = np.searchsorted(
-            voices[:, 1], regions[:, 0], side="right"
-        )  # that ends after the region begins
-        last = np.searchsorted(voices[:, 0], regions[:, 1], side="left")  # that begins before it ends
+        # Voices from the first that ends after a region begins, to the last that begins before it ends.
+        first = np.searchsorted(voices[:, 1], regions[:, 0], side="right")
+        last = np.searchsorted(voices[:, 0], regions[:, 1], side="left")
         heard = np.isin(windows[:, 2], regions[first < last, 0])
         asked = self.bounds.low if self.bounds != Bounds() else 0
         return heard if heard.sum() >= asked else everything

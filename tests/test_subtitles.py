@@ -161,6 +161,6 @@ def test_files_that_are_no_text_are_refused(tmp_path, monkeypatch):
     file.write_bytes("1\n00:00:01,000 --> 00:00:02,000\ncafé".encode("latin-1"))
     with pytest.raises(FormatError, match=r"talk.srt:3: must be UTF-8 text, got the byte 0xe9; convert it"):
         read_srt(file)
-    monkeypatch.setattr("diarize.formats.subtitles.MAX_BYTES", 10)
-    with pytest.raises(FormatError, match="must be at most 0 MB of text"):
+    monkeypatch.setattr("diarize.formats.MAX_BYTES", 10)
+    with pytest.raises(FormatError, match="must be at most 0 MB"):
         read_srt(file)

@@ -280,8 +280,8 @@ def seg(**changes):
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        ('{"segments": [', r"talk.json:1: must be JSON, got something else at column \d+"),
-        ("[" * 100_000, r"talk.json: must be a transcript, got JSON of hundreds of levels"),
+        ('{"segments": [', r"talk.json:1: must be JSON: .*column \d+"),
+        ("[" * 100_000, r"talk.json:1: must be JSON of a few levels, got hundreds"),
         ('{"segments": ' + "9" * 5000 + "}", "a number of thousands of digits"),
         ({"segments": 3}, r"talk.json: segments must be a list, got 3"),
         (seg(start="x"), r'talk.json: segments\[1\].start must be a number of seconds, got "x"'),

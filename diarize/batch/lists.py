@@ -19,6 +19,7 @@ from typing import Any
 
 from diarize.config import Bounds
 from diarize.errors import ConfigError, FormatError
+from diarize.formats import decoded
 
 COUNTS = ("num_speakers", "min_speakers", "max_speakers")
 OPTIONS = ("channel", *COUNTS)
@@ -174,12 +175,6 @@ def lines_of(path: Path) -> Iterator[tuple[str, str]]:
 def text_of(path: Path) -> str:
     """A UTF-8 file; a list may be of any size. Errors are FormatError and name the line."""
     try:
-        content = path.read_bytes()
-        return content.decode("utf-8-sig")
+        return decoded(path.read_bytes(), path)
     except OSError as error:
         raise FormatError(f"{path}: cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError as error:
-        number = content.count(b"\n", 0, error.start) + 1
-        raise FormatError(
-            f"{path}:{number}: must be UTF-8 text, got the byte 0x{content[error.start]:02x}"
-        ) from None

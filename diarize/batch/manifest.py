@@ -18,17 +18,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from diarize._files import SOUNDS
 from diarize.batch.lists import Found, from_csv, from_jsonl, from_path, from_scp, from_text
 from diarize.errors import ConfigError, FormatError
 from diarize.formats import clean_name
-
-SOUNDS = frozenset(
-    """
-    .3gp .aac .ac3 .aif .aifc .aiff .amr .ape .au .avi .caf .dts .flac .flv .m4a .m4b .m4v .mka .mkv .mov .mp2
-    .mp3 .mp4 .mpeg .mpg .mxf .nist .oga .ogg .opus .sph .tta .voc .w64 .wav .webm .wma .wmv .wv
-    """.split()  # noqa: SIM905 - as a list it would take 40 lines
-)
-"""Endings of the files that are taken from a folder."""
 
 Note = Callable[[str], object]
 

@@ -53,9 +53,10 @@ def doctor() -> None:
     show("cache", f"{cache} ({folder_size(cache) / 1e6:.0f} MB; another place: DIARIZE_CACHE)")
     for asset in models.ASSETS.values():
         show(f"  {asset.name}", asset.state())
-    if models.find(models.DEFAULT).state() != "cached":
+    absent = [n for n in (models.DEFAULT, models.SEGMENTATION) if models.find(n).state() != "cached"]
+    if absent:
         typer.echo(
-            f"the default model is fetched at the first run, or now: diarize models pull {models.DEFAULT}"
+            f"the default models are fetched at the first run, or now: diarize models pull {' '.join(absent)}"
         )
     show("configs", ", ".join(shipped()) or "MISSING")
     if missing:

@@ -15,7 +15,11 @@ from diarize.cli.terminal import (
     ConfigOption,
     DeviceOption,
     EngineOption,
+    MaxSpeakersOption,
+    MinSpeakersOption,
     ModelOption,
+    NumSpeakersOption,
+    OverlapOption,
     OverwriteOption,
     PrecisionOption,
     ThreadsOption,
@@ -60,11 +64,9 @@ def report(
     sound: Annotated[
         bool, typer.Option("--audio/--no-audio", help="Embed the recording, about 19 MB an hour, or do not.")
     ] = True,
-    num_speakers: Annotated[
-        int | None, typer.Option("--num-speakers", "-n", min=1, help="Exactly this many speakers.")
-    ] = None,
-    min_speakers: Annotated[int | None, typer.Option(min=1, help="At least this many speakers.")] = None,
-    max_speakers: Annotated[int | None, typer.Option(min=1, help="At most this many speakers.")] = None,
+    num_speakers: NumSpeakersOption = None,
+    min_speakers: MinSpeakersOption = None,
+    max_speakers: MaxSpeakersOption = None,
     overwrite: OverwriteOption = False,
     channel: ChannelOption = None,
     config: ConfigOption = None,
@@ -73,6 +75,7 @@ def report(
     engine: EngineOption = None,
     precision: PrecisionOption = None,
     threads: ThreadsOption = None,
+    overlap: OverlapOption = None,
 ) -> None:
     """Write one HTML file that shows who spoke when, plays it, and lets you correct it.
 
@@ -91,6 +94,7 @@ def report(
     Bounds.of(num_speakers, min_speakers, max_speakers)  # refuse contradictions before any work
     counts = {"num_speakers": num_speakers, "min_speakers": min_speakers, "max_speakers": max_speakers}
     loading = {"model": model, "device": device, "engine": engine, "precision": precision, "threads": threads}
+    loading |= {"overlap": overlap}
     if is_stdin(audio):
         raise ConfigError("a page is made of a file, which is read twice; save standard input to one first")
     path = Path(f"{audio.stem}.html") if output is None else output

@@ -17,7 +17,10 @@ from diarize.cli.terminal import (
     ConfigOption,
     DeviceOption,
     EngineOption,
+    MaxSpeakersOption,
+    MinSpeakersOption,
     ModelOption,
+    NumSpeakersOption,
     OverlapOption,
     OverwriteOption,
     PrecisionOption,
@@ -58,11 +61,9 @@ def run(
         str, typer.Option("--format", "-f", help=f"With -o: {', '.join(FORMATS)}.", show_default=True)
     ] = "rttm",
     show: Annotated[bool, typer.Option("--show", help="With -o, print the turns as well.")] = False,
-    num_speakers: Annotated[
-        int | None, typer.Option("--num-speakers", "-n", min=1, help="Exactly this many speakers.")
-    ] = None,
-    min_speakers: Annotated[int | None, typer.Option(min=1, help="At least this many speakers.")] = None,
-    max_speakers: Annotated[int | None, typer.Option(min=1, help="At most this many speakers.")] = None,
+    num_speakers: NumSpeakersOption = None,
+    min_speakers: MinSpeakersOption = None,
+    max_speakers: MaxSpeakersOption = None,
     overwrite: OverwriteOption = False,
     channel: ChannelOption = None,
     config: ConfigOption = None,

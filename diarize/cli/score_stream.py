@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from diarize._files import SOUNDS
 from diarize.cli.score_files import ScoredParts, must_exist, note_overlaps
 from diarize.cli.terminal import load_diarizer, percent, progress_bar, table
 from diarize.config import Bounds
@@ -24,12 +25,6 @@ if TYPE_CHECKING:
 
     from diarize.pipeline import Diarizer
     from diarize.streaming_score import Recording, Streamed, StreamedOverall
-
-SOUND = """
-    .3gp .aac .ac3 .aif .aiff .amr .ape .au .caf .flac .m4a .mka .mkv .mov .mp2 .mp3 .mp4 .oga .ogg .opus
-    .sph .w64 .wav .webm .wma .wv
-""".split()  # noqa: SIM905 - as a list it would take 26 lines
-"""What the files of a folder must end in to be recordings."""
 
 
 @dataclass(frozen=True)
@@ -180,7 +175,7 @@ def by_name(folder: Path) -> dict[str, Path]:
     """The recordings of a folder by their names without the ending; DiarizeError for two of one name."""
     found: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
-        if path.suffix.lower() not in SOUND:
+        if path.suffix.lower() not in SOUNDS:
             continue
         if other := found.get(path.stem):
             raise DiarizeError(f"{other} and {path} have one name; leave one of them in the folder")

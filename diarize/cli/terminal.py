@@ -64,6 +64,11 @@ PrecisionOption = Annotated[
 ThreadsOption = Annotated[
     int | None, typer.Option("--threads", min=0, help="Threads on the CPU; 0: one a core.")
 ]
+NumSpeakersOption = Annotated[
+    int | None, typer.Option("--num-speakers", "-n", min=1, help="Exactly this many speakers.")
+]
+MinSpeakersOption = Annotated[int | None, typer.Option(min=1, help="At least this many speakers.")]
+MaxSpeakersOption = Annotated[int | None, typer.Option(min=1, help="At most this many speakers.")]
 OverlapOption = Annotated[
     str | None,
     typer.Option(

@@ -174,11 +174,11 @@ def convert(path: Path, program: str, note: Note | None = None) -> Any:
     if note:
         note(f"converting {path.name} for OpenVINO ({program}; once)")
     logger.info("converting %s of %s", program, path)
-    import torch
-
-    from diarize.networks.segmentation import Segmentation
-
     if program == SEGMENTATION:
+        import torch
+
+        from diarize.networks.segmentation import Segmentation
+
         return traced(Segmentation.load(path).forward, torch.randn(1, TRACED_SAMPLES), [1, -1])
     return convert_campplus(path, program)
 

@@ -57,7 +57,6 @@ class TorchEngine(Workers):
         segmentation: str | Path | None = None,
     ) -> None:
         from diarize.networks.campplus import CAMPPlus
-        from diarize.networks.segmentation import Segmentation
 
         self.place = find_device(device)
         self.device = str(self.place)
@@ -65,6 +64,8 @@ class TorchEngine(Workers):
         self.dense = self.network.dense()
         self.segmentation = None
         if segmentation is not None:
+            from diarize.networks.segmentation import Segmentation
+
             self.segmentation = Segmentation.load(segmentation).to(self.place)
         self.embedding_size = self.network.shape.embedding_size
         self.feature_bins = self.network.shape.feature_bins

@@ -1,6 +1,6 @@
 """Reading and writing the files that say who spoke when: one module a format.
 
-Here is what the line formats (RTTM, UEM) share: how lines, seconds and names are read and written.
+Here is what they share: how text, lines, seconds and names are read and written.
 Seconds are checked on the way in and rounded to whole milliseconds on the way out.
 """
 
@@ -11,36 +11,67 @@ import math
 import os
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from diarize.errors import FormatError
 
 NO_NAME = "<NA>"
 
+MAX_BYTES = 100_000_000
+"""The largest file that is read; a day of talk is a hundredth of it."""
+
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
+
+
+def read_bytes(path: str | os.PathLike[str]) -> bytes:
+    """A file of at most `MAX_BYTES`; FormatError for a larger one, OSError if it cannot be read."""
+    with Path(path).open("rb") as file:
+        content = file.read(MAX_BYTES + 1)
+    if len(content) > MAX_BYTES:
+        raise FormatError(
+            f"{path}: must be at most {MAX_BYTES // 1_000_000} MB; is it the right file? Else split it"
+        )
+    return content
+
+
+def read_text(path: str | os.PathLike[str]) -> str:
+    """A UTF-8 file of at most `MAX_BYTES`, with or without a byte order mark, its line ends as they are.
+
+    Raises
+    ------
+    FormatError
+        ``meeting.csv:3: must be UTF-8 text, got the byte 0xe9; ...``, or the file is too large.
+    OSError
+        when the file cannot be read.
+    """
+    return decoded(read_bytes(path), path)
+
+
+def decoded(content: bytes, path: str | os.PathLike[str]) -> str:
+    """Bytes of UTF-8 as text; FormatError names the line of those that are something else."""
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        number = content.count(b"\n", 0, error.start) + 1
+        raise FormatError(
+            f"{path}:{number}: must be UTF-8 text, got the byte 0x{content[error.start]:02x}; "
+            "convert it first: iconv -f CHARSET -t UTF-8"
+        ) from error
+
+
+def newlines(text: str) -> str:
+    r"""The text with all line ends made ``\n``."""
+    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def read_fields(path: str | os.PathLike[str]) -> Iterator[tuple[str, list[str]]]:
     """The lines of a text file as (``"file:line"`` for messages, fields split at white space).
 
     Blank lines and comments (lines that begin with ``;`` or ``#``, as NIST's tools have it) are left
-    out. The file is UTF-8, with or without a byte order mark, with any line ends.
-
-    Raises
-    ------
-    FormatError
-        when the file is not UTF-8.
+    out. Line ends are any; errors are those of `read_text`.
     """
-    content = Path(path).read_bytes()
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        number = content.count(b"\n", 0, error.start) + 1
-        raise FormatError(
-            f"{path}:{number}: must be UTF-8 text, got the byte 0x{content[error.start]:02x}"
-        ) from error
-    for number, line in enumerate(io.StringIO(text, newline=None), start=1):
+    for number, line in enumerate(io.StringIO(read_text(path), newline=None), start=1):
         fields = line.split()
         if fields and not fields[0].startswith((";", "#")):
             yield f"{path}:{number}", fields
@@ -80,14 +111,20 @@ def clean_names(names: Iterable[str]) -> dict[str, str]:
     ``"A 1"`` beside ``"A_1"`` is written ``A_1_2``: cleaning never makes one speaker of two. The
     outcome depends on the set of names, not on their order.
     """
-    unique = sorted(set(names))
-    cleaned = {name: name for name in unique if clean_name(name) == name}
-    taken = set(cleaned)
+    return distinct(names, clean_name)
+
+
+def distinct(
+    names: Iterable[str], clean: Callable[[str], str], key: Callable[[str], str] = str
+) -> dict[str, str]:
+    """As `clean_names`, for any way of cleaning; `key` says which forms count as one."""
+    unique = sorted(set(names), key=lambda name: (clean(name) != name, name))
+    cleaned: dict[str, str] = {}
+    taken: set[str] = set()
     for name in unique:
-        if name not in cleaned:
-            candidate, number = clean_name(name), 2
-            while candidate in taken:
-                candidate, number = f"{clean_name(name)}_{number}", number + 1
-            cleaned[name] = candidate
-            taken.add(candidate)
+        candidate, number = clean(name), 2
+        while key(candidate) in taken:
+            candidate, number = f"{clean(name)}_{number}", number + 1
+        cleaned[name] = candidate
+        taken.add(key(candidate))
     return cleaned

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 
 from diarize.errors import FormatError
 
-from . import format_ms, parse_seconds
-from .rows import Recording, checked_turn, distinct, gathered, one_line, read_text, rows_of
+from . import distinct, format_ms, newlines, parse_seconds, read_text
+from .rows import Recording, checked_turn, gathered, one_line, rows_of
 
 if TYPE_CHECKING:
     from diarize.result import Turn
@@ -57,7 +57,7 @@ def read_audacity(path: str | os.PathLike[str]) -> list[Recording]:
 
 
 def _turns(path: str | os.PathLike[str]) -> Iterator[tuple[str, Turn]]:
-    text = read_text(path).replace("\r\n", "\n").replace("\r", "\n")
+    text = newlines(read_text(path))
     for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip() or line.startswith("\\"):
             continue

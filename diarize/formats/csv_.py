@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 
 from diarize.errors import FormatError
 
-from . import format_ms, parse_seconds
-from .rows import Recording, checked_turn, encodable, gathered, parse_number, read_text, rows_of
+from . import format_ms, parse_seconds, read_text
+from .rows import Recording, checked_turn, encodable, gathered, parse_number, rows_of
 
 if TYPE_CHECKING:
     from diarize.result import Turn

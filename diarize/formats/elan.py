@@ -16,8 +16,8 @@ from xml.sax.saxutils import escape, quoteattr
 
 from diarize.errors import FormatError
 
-from . import NO_NAME
-from .rows import Recording, checked_turn, distinct, read_bytes, rows_of, tiers_of
+from . import NO_NAME, distinct, read_bytes
+from .rows import Recording, checked_turn, rows_of, tiers_of
 
 if TYPE_CHECKING:
     from diarize.result import Turn

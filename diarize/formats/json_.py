@@ -25,8 +25,9 @@ from typing import TYPE_CHECKING, Any
 
 from diarize.errors import FormatError
 
+from . import read_text
 from .json_values import lines_of, loaded, number_of, text_of
-from .rows import Recording, checked_turn, checked_turns, confidence_of, encodable, gathered, read_text
+from .rows import Recording, checked_turn, checked_turns, confidence_of, encodable, gathered
 from .seglst import recordings_of
 
 if TYPE_CHECKING:

@@ -28,8 +28,10 @@ def loaded(text: str, name: str, line: int = 1) -> Any:
     except json.JSONDecodeError as error:
         said = f"{error.msg}, column {error.colno}"
         raise FormatError(f"{name}:{line + error.lineno - 1}: must be JSON: {said}") from error
-    except (RecursionError, ValueError) as error:  # nested deeply, or a number of thousands of digits
-        raise FormatError(f"{name}:{line}: must be JSON of a sensible size: {error}") from error
+    except RecursionError:
+        raise FormatError(f"{name}:{line}: must be JSON of a few levels, got hundreds") from None
+    except ValueError:  # Python's own limit
+        raise FormatError(f"{name}:{line}: must be JSON, got a number of thousands of digits") from None
 
 
 def number_of(entry: Mapping[str, Any], key: str, where: str, *, quoted: bool = False) -> float:

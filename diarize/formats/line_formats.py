@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from diarize.errors import FormatError
 
-from . import NO_NAME, clean_names, format_ms, read_fields, rttm, subtitles, to_ms
-from .rows import Recording, checked_turn, distinct, gathered, no_comment, one_line, rows_of
+from . import NO_NAME, clean_names, distinct, format_ms, read_fields, rttm, subtitles, to_ms
+from .rows import Recording, checked_turn, gathered, no_comment, one_line, rows_of
 
 if TYPE_CHECKING:
     from diarize.result import Turn

@@ -20,8 +20,7 @@ from . import audacity as labels
 from . import clean_name, csv_, elan, json_, seglst, stm
 from . import line_formats as lines
 from . import textgrid as tg
-from .rows import Recording
-from .rttm import SpeakerTurn
+from .rows import Recording, SpeakerTurn
 
 if TYPE_CHECKING:
     from pyannote.core import Annotation

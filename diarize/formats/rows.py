@@ -7,25 +7,38 @@ rounding never makes turns overlap, and a turn that rounds to 0 ms is left out.
 from __future__ import annotations
 
 import math
-import os
 import unicodedata
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from diarize.errors import FormatError
 
 from . import NO_NAME, clean_name, parse_seconds, to_ms
-from .rttm import SpeakerTurn
 
 if TYPE_CHECKING:
     from pyannote.core import Annotation
 
     from diarize.result import Turn
 
-MAX_BYTES = 100_000_000
-"""The largest file of turns that is read; a day of talk is a hundredth of it."""
+
+class SpeakerTurn(Protocol):
+    """What is written: ``start`` and ``end`` in seconds, and the name of the speaker.
+
+    A turn may have a ``confidence`` between 0 and 1; None, or no such attribute: not known.
+    """
+
+    @property
+    def start(self) -> float:
+        """Start in seconds."""
+
+    @property
+    def end(self) -> float:
+        """End in seconds."""
+
+    @property
+    def speaker(self) -> str:
+        """Name of the speaker."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,25 +128,6 @@ def tiers_of(rows: Iterable[Row]) -> dict[str, list[tuple[int, int]]]:
     return tiers
 
 
-def distinct(
-    names: Iterable[str], clean: Callable[[str], str], key: Callable[[str], str] = str
-) -> dict[str, str]:
-    """Each name with its cleaned form; names that would become one are told apart by a number.
-
-    As `diarize.formats.clean_names`, for any way of cleaning. `key` says which forms count as one.
-    """
-    unique = sorted(set(names), key=lambda name: (clean(name) != name, name))
-    cleaned: dict[str, str] = {}
-    taken: set[str] = set()
-    for name in unique:
-        candidate, number = clean(name), 2
-        while key(candidate) in taken:
-            candidate, number = f"{clean(name)}_{number}", number + 1
-        cleaned[name] = candidate
-        taken.add(key(candidate))
-    return cleaned
-
-
 def encodable(name: str) -> str:
     """A name that UTF-8 can hold: halves of surrogate pairs become ``_``."""
     return "".join("_" if unicodedata.category(ch) == "Cs" else ch for ch in name)
@@ -188,34 +182,3 @@ def gathered(turns: Iterable[tuple[str, Turn]]) -> list[Recording]:
     for uri, turn in turns:
         found.setdefault(uri, []).append(turn)
     return [Recording(uri, tuple(sorted(turns))) for uri, turns in found.items()]
-
-
-def read_bytes(path: str | os.PathLike[str]) -> bytes:
-    """A file of at most `MAX_BYTES`; FormatError for a larger one, OSError if it cannot be read."""
-    with Path(path).open("rb") as file:
-        content = file.read(MAX_BYTES + 1)
-    if len(content) > MAX_BYTES:
-        raise FormatError(
-            f"{path}: must be at most {MAX_BYTES // 1_000_000} MB; is this a file that says who spoke when?"
-        )
-    return content
-
-
-def read_text(path: str | os.PathLike[str]) -> str:
-    """A UTF-8 file of at most `MAX_BYTES`, with or without a byte order mark, its line ends as they are.
-
-    Raises
-    ------
-    FormatError
-        ``meeting.csv:3: must be UTF-8 text, got the byte 0xe9``, or the file is too large.
-    OSError
-        when the file cannot be read.
-    """
-    content = read_bytes(path)
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        number = content.count(b"\n", 0, error.start) + 1
-        raise FormatError(
-            f"{path}:{number}: must be UTF-8 text, got the byte 0x{content[error.start]:02x}"
-        ) from error

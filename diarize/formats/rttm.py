@@ -8,15 +8,15 @@ Definition: NIST, *The Rich Transcription 2009 evaluation plan*, appendix A.
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Protocol, TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from diarize._files import atomic_write
 from diarize.errors import FormatError
 
-from . import NO_NAME, clean_name, clean_names, format_ms, parse_seconds, read_fields, to_ms
+from . import NO_NAME, clean_name, clean_names, format_ms, parse_seconds, read_fields
+from .rows import Recording, SpeakerTurn, rows_of
 
 if TYPE_CHECKING:
     from pyannote.core import Annotation
@@ -28,25 +28,6 @@ _OTHER_TYPES = {"A/P", "CB", "EDIT", "FILLER", "IP", "LEXEME", "NON-LEX", "NON-S
     "SPKR-INFO",
     "SU",
 }
-
-
-class SpeakerTurn(Protocol):
-    """What is written: ``start`` and ``end`` in seconds, and the name of the speaker.
-
-    A turn may have a ``confidence`` between 0 and 1; None, or no such attribute: not known.
-    """
-
-    @property
-    def start(self) -> float:
-        """Start in seconds."""
-
-    @property
-    def end(self) -> float:
-        """End in seconds."""
-
-    @property
-    def speaker(self) -> str:
-        """Name of the speaker."""
 
 
 def read_rttm(path: str | os.PathLike[str]) -> dict[str, Annotation]:
@@ -110,23 +91,13 @@ def format_rttm(turns: Iterable[SpeakerTurn], uri: str) -> str:
     FormatError
         when a time is not finite, a start is negative, or an end lies before its start.
     """
-    rows: list[tuple[int, int, str, str]] = []
-    for number, turn in enumerate(turns, start=1):
-        if not (0 <= turn.start <= turn.end and math.isfinite(turn.end)):
-            raise FormatError(
-                f"turn {number} of {uri}: times must be finite with 0 <= start <= end, "
-                f"got {turn.start} to {turn.end}"
-            )
-        confidence: float | None = getattr(turn, "confidence", None)
-        sure = NO_NAME if confidence is None else f"{confidence:.3f}"
-        rows.append((to_ms(turn.start), to_ms(turn.end), turn.speaker, sure))
-    speakers = clean_names(speaker for _, _, speaker, _ in rows)
+    rows = rows_of(Recording(uri, list(turns)))
+    speakers = clean_names(row.speaker for row in rows)
     name = clean_name(uri)
     return "".join(
-        f"SPEAKER {name} 1 {format_ms(start)} {format_ms(end - start)} "
-        f"<NA> <NA> {speakers[speaker]} {sure} <NA>\n"
-        for start, end, speaker, sure in sorted(rows)
-        if end > start
+        f"SPEAKER {name} 1 {format_ms(start)} {format_ms(end - start)} <NA> <NA> {speakers[speaker]} "
+        f"{NO_NAME if sure is None else format(sure, '.3f')} <NA>\n"
+        for start, end, speaker, sure in rows
     )
 
 

@@ -16,8 +16,9 @@ from typing import Any
 
 from diarize.errors import FormatError
 
+from . import read_text
 from .json_values import lines_of, loaded, number_of, text_of
-from .rows import Recording, checked_turn, encodable, gathered, read_text, rows_of
+from .rows import Recording, checked_turn, encodable, gathered, rows_of
 
 
 def format_seglst(recordings: Sequence[Recording]) -> str:

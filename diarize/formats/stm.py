@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 
 from diarize.errors import FormatError
 
-from . import clean_names, format_ms, parse_seconds, read_fields
-from .rows import Recording, checked_turn, distinct, gathered, no_comment, rows_of
+from . import clean_names, distinct, format_ms, parse_seconds, read_fields
+from .rows import Recording, checked_turn, gathered, no_comment, rows_of
 
 if TYPE_CHECKING:
     from diarize.result import Turn

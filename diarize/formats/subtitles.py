@@ -20,14 +20,10 @@ import unicodedata
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
-from pathlib import Path
 
 from diarize.errors import FormatError
 
-from . import to_ms
-
-MAX_BYTES = 100_000_000
-"""The largest text file that is read: a day of words with times and scores is a third of it."""
+from . import newlines, read_text, to_ms
 
 _TIME = r"(?:(\d{1,4}):)?([0-5]?\d):([0-5]?\d)[.,](\d{1,3})"
 _TIMES = re.compile(rf"\s*{_TIME}\s*-->\s*{_TIME}(?:\s.*)?", re.ASCII)
@@ -102,12 +98,12 @@ def read_srt(path: str | os.PathLike[str]) -> list[Cue]:
     OSError
         when the file cannot be read.
     """
-    return parse_srt(read_text(path), str(path))
+    return parse_srt(newlines(read_text(path)), str(path))
 
 
 def read_vtt(path: str | os.PathLike[str]) -> list[Cue]:
     """The cues of a WebVTT file, as `parse_vtt` gives them; errors as in `read_srt`."""
-    return parse_vtt(read_text(path), str(path))
+    return parse_vtt(newlines(read_text(path)), str(path))
 
 
 def parse_srt(text: str, name: str = "<srt>") -> list[Cue]:
@@ -168,34 +164,6 @@ def parse_vtt(text: str, name: str = "<vtt>") -> list[Cue]:
         content = _lines(html.unescape(_TAG.sub("", said)))
         cues.append(Cue(start, end, content, (voices.pop() or None) if len(voices) == 1 else None))
     return cues
-
-
-def read_text(path: str | os.PathLike[str]) -> str:
-    r"""A UTF-8 text file, with or without a byte order mark, its line ends made ``\n``.
-
-    Raises
-    ------
-    FormatError
-        when the file is not UTF-8, or larger than `MAX_BYTES`.
-    OSError
-        when the file cannot be read.
-    """
-    with Path(path).open("rb") as file:
-        content = file.read(MAX_BYTES + 1)
-    if len(content) > MAX_BYTES:
-        raise FormatError(
-            f"{path}: must be at most {MAX_BYTES // 1_000_000} MB of text; is this a transcript? "
-            "Split it by recordings"
-        )
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        number = content.count(b"\n", 0, error.start) + 1
-        raise FormatError(
-            f"{path}:{number}: must be UTF-8 text, got the byte 0x{content[error.start]:02x}; "
-            "convert it first: iconv -f CHARSET -t UTF-8"
-        ) from error
-    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def _in_order(cues: Iterable[Cue]) -> list[tuple[int, int, Cue]]:

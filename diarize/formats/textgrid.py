@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 
 from diarize.errors import FormatError
 
-from . import NO_NAME, format_ms, parse_seconds, to_ms
-from .rows import Recording, checked_turn, distinct, read_bytes, read_text, rows_of, tiers_of
+from . import NO_NAME, distinct, format_ms, newlines, parse_seconds, read_bytes, read_text, to_ms
+from .rows import Recording, checked_turn, rows_of, tiers_of
 
 if TYPE_CHECKING:
     from diarize.result import Turn
@@ -192,7 +192,7 @@ def _quoted(text: str) -> str:
 def _decoded(path: str | os.PathLike[str]) -> str:
     content = read_bytes(path)
     if content[:2] not in (b"\xff\xfe", b"\xfe\xff"):
-        return read_text(path).replace("\r\n", "\n").replace("\r", "\n")
+        return newlines(read_text(path))
     try:
         return content.decode("utf-16").replace("\r\n", "\n").replace("\r", "\n")
     except UnicodeDecodeError as error:

@@ -16,7 +16,6 @@ mergectm2rttm.pl there for the last two fields.
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Callable, Iterable
@@ -25,7 +24,8 @@ from dataclasses import replace
 from diarize.errors import FormatError
 from diarize.words import Transcript, Word
 
-from . import NO_NAME, parse_seconds, read_fields
+from . import NO_NAME, newlines, parse_seconds, read_fields, read_text
+from .json_values import loaded
 from .recognisers import (
     CJK,
     Found,
@@ -37,7 +37,7 @@ from .recognisers import (
     whisper,
     whisper_cpp,
 )
-from .subtitles import Cue, parse_srt, parse_vtt, read_text
+from .subtitles import Cue, parse_srt, parse_vtt
 
 _JSON: dict[str, Callable[[Node], Found]] = {
     "whisper": whisper,
@@ -70,9 +70,9 @@ def read_transcript(
     """
     if form is not None and form not in FORMS:
         raise FormatError(f"format must be one of {', '.join(FORMS)}, got {form!r}")
-    text = read_text(path)
+    text = newlines(read_text(path))
     if form in _JSON or (form is None and text.lstrip()[:1] in ("{", "[")):
-        document = Node(_loaded(text, path), f"{path}:")
+        document = Node(loaded(text, str(path)), f"{path}:")
         form = form or form_of(document)
         if form is None:
             raise _unknown(path)
@@ -86,20 +86,6 @@ def read_transcript(
         else:
             words, spread = _of_cues((parse_vtt if form == "vtt" else parse_srt)(text, str(path)))
     return Transcript(tuple(_spaced(words)), form, spread)
-
-
-def _loaded(text: str, path: str | os.PathLike[str]) -> object:
-    try:
-        return json.loads(text)
-    except json.JSONDecodeError as error:
-        raise FormatError(
-            f"{path}:{error.lineno}: must be JSON, got something else at column {error.colno}: {error.msg}; "
-            "is the file whole?"
-        ) from None
-    except ValueError:  # Python's own limit
-        raise FormatError(f"{path}: must be a transcript, got a number of thousands of digits") from None
-    except RecursionError:
-        raise FormatError(f"{path}: must be a transcript, got JSON of hundreds of levels") from None
 
 
 def _form_of_lines(text: str) -> str | None:
