@@ -36,7 +36,7 @@ def judged(diarizer: Diarizer, recording: Recording) -> tuple[np.ndarray, np.nda
         for piece in pieces:
             stream.push(piece)
         stream.finish()
-    found = stream.settled.clustered()
+    found = stream.settled.kept(stream.duration, stream.uri)
     hypothesis = Annotation()
     segments = [Segment(span.start / 16_000, span.end / 16_000) for span in found.spans]
     for track, (segment, span) in enumerate(zip(segments, found.spans, strict=True)):

@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 
 from diarize import AudioError, Diarizer
 from diarize.audio import SAMPLE_RATE, read_audio
-from diarize.engine import available_cores
+from diarize.engine.machine import available_cores
 from diarize.streaming_score import SharedRows
 
 PUSH = 10 * SAMPLE_RATE  # of the day

@@ -20,12 +20,14 @@ if TYPE_CHECKING:
     from diarize.errors import (
         AudioError,
         ConfigError,
+        CorrectionError,
         DiarizeError,
         FormatError,
         ModelError,
         SpeakerCountWarning,
         StreamFinished,
     )
+    from diarize.kept import Kept
     from diarize.pipeline import Diarizer
     from diarize.result import Diarization, Turn, Verdict, Voice
     from diarize.stream import Stream
@@ -36,10 +38,12 @@ __all__ = [
     "AudioError",
     "Config",
     "ConfigError",
+    "CorrectionError",
     "Diarization",
     "DiarizeError",
     "Diarizer",
     "FormatError",
+    "Kept",
     "ModelError",
     "SpeakerCountWarning",
     "Stream",
@@ -53,6 +57,7 @@ _HOMES = {
     "Config": "config",
     "Diarization": "result",
     "Diarizer": "pipeline",
+    "Kept": "kept",
     "Stream": "stream",
     "Turn": "result",
     "Verdict": "result",

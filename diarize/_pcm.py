@@ -206,6 +206,8 @@ def wav_layout(pipe: Pipe) -> tuple[Layout, int | None] | None:
             tag = struct.unpack("<H", body[24:26])[0] if tag == 0xFFFE and len(body) >= 26 else tag
             found = (_WAV_FORMATS.get((tag, bits)), channels, rate)
         place += size + size % 2
+    else:
+        return None
     if found is None or found[0] is None:
         return None
     pipe.peek(place)

@@ -1,4 +1,4 @@
-"""Dataclasses to bytes and back: how a stream's state is saved.
+"""Dataclasses to bytes and back: how a stream's state is saved, and what a result was made from.
 
 A saved state is a NumPy archive of its arrays and one JSON text that says where each belongs. Nothing
 in it is executed when it is read (no pickle), and what does not fit the dataclasses is refused.
@@ -19,16 +19,14 @@ import numpy as np
 from diarize.errors import FormatError
 
 TREE = "tree"
-VERSION = 3
-
-BROKEN = (KeyError, IndexError, TypeError, ValueError, AttributeError, EOFError, OSError, zipfile.BadZipFile)
-"""What reading bytes that are no saved state, or a damaged one, ends in."""
+VERSIONS = {"stream": 4, "kept result": 1}
+"""The format of each thing that is saved."""
 
 
-def pack(state: Any) -> bytes:
+def pack(state: Any, what: str = "stream") -> bytes:
     """A dataclass of numbers, texts, arrays, lists, tuples, dicts and further dataclasses, as bytes."""
     arrays: list[np.ndarray] = []
-    tree = {"diarize stream": VERSION, "state": _flat(state, arrays)}
+    tree = {f"diarize {what}": VERSIONS[what], "state": _flat(state, arrays)}
     text = np.frombuffer(json.dumps(tree).encode(), np.uint8)
     file = io.BytesIO()
     members: dict[str, Any] = {TREE: text} | {str(i): array for i, array in enumerate(arrays)}
@@ -36,24 +34,42 @@ def pack(state: Any) -> bytes:
     return file.getvalue()
 
 
-def unpack(kind: type, data: bytes) -> Any:
+def unpack(kind: type, data: bytes, what: str = "stream") -> Any:
     """The dataclass of this kind that `pack` made bytes of; FormatError for any other bytes."""
     try:
-        with np.load(io.BytesIO(data), allow_pickle=False) as file:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            file = _Arrays(archive)
             tree = json.loads(file[TREE].tobytes())
-            version = tree["diarize stream"]
-            if version != VERSION:
+            version = tree[f"diarize {what}"]
+            if version != VERSIONS[what]:
                 raise FormatError(
-                    f"the stream was saved by another version of diarize (format {version}, here {VERSION}); "
-                    "let that one finish it"
+                    f"the {what} was saved by another version of diarize (format {version}, here "
+                    f"{VERSIONS[what]}); let that one finish it"
                 )
             return _built(kind, tree["state"], file)
-    except BROKEN as error:
-        if isinstance(error, FormatError):
-            raise
+    except FormatError:
+        raise
+    except Exception as error:  # zipfile, NumPy and JSON raise a dozen unrelated types here
         raise FormatError(
-            f"not a saved stream, or a damaged one ({type(error).__name__}: {error})"
+            f"not a saved {what}, or a damaged one ({type(error).__name__}: {error})"
         ) from error
+
+
+class _Arrays:
+    """The arrays of an archive, which take no more memory than the archive: nothing in it is compressed."""
+
+    def __init__(self, archive: zipfile.ZipFile) -> None:
+        self.archive = archive
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        member = self.archive.getinfo(f"{name}.npy")
+        if member.compress_type != zipfile.ZIP_STORED:
+            raise ValueError(f"{name} must not be compressed")
+        file = io.BytesIO(self.archive.read(member))
+        np.lib.format.read_magic(file)
+        shape, by_columns, dtype = np.lib.format.read_array_header_1_0(file)
+        values = np.frombuffer(file.getbuffer()[file.tell() :], dtype)  # as many as there are, not as it says
+        return values.reshape(shape, order="F" if by_columns else "C").copy()
 
 
 def _flat(value: Any, arrays: list[np.ndarray]) -> Any:

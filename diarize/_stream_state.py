@@ -47,6 +47,7 @@ class StreamOptions:
     uri: str = "recording"
     known: tuple[KnownVoice, ...] = ()
     started: str | None = None
+    one_to_one: bool = True
 
 
 @dataclass

@@ -10,6 +10,7 @@ Arrays are checked in `diarize.samples`, files decoded in `diarize.decoding`.
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterable, Iterator
 
@@ -33,6 +34,9 @@ __all__ = [
     "read_audio",
     "stream_audio",
 ]
+
+AT_ONCE_S = 4 * 3600
+"""Sound of a file that is held in memory: 0.9 GB."""
 
 Source = File | ArrayLike
 """What can be heard: a file, or (n,) samples."""
@@ -120,6 +124,18 @@ def _resampled(pieces: Iterable[Samples], rate: int) -> Iterator[Samples]:
 
 
 def read_audio(source: Source, *, sample_rate: int | None = None, channel: int | None = None) -> Samples:
-    """Read a whole recording or array as (n,) float32 at 16 kHz; arguments and errors of `stream_audio`."""
-    pieces = list(stream_audio(source, sample_rate=sample_rate, channel=channel))
+    """Read a whole recording or array as (n,) float32 at 16 kHz; arguments and errors of `stream_audio`.
+
+    AudioError for files of more than `AT_ONCE_S` as well.
+    """
+    pieces: list[Samples] = []
+    room = AT_ONCE_S * SAMPLE_RATE if isinstance(source, str | os.PathLike | Readable) else math.inf
+    for piece in stream_audio(source, sample_rate=sample_rate, channel=channel):
+        room -= len(piece)
+        if room < 0:
+            raise AudioError(
+                f"{display_name(source)}: holds more than the {AT_ONCE_S / 3600:g} h that are read at once; "
+                "stream_audio() gives any length piece by piece"
+            )
+        pieces.append(piece)
     return np.concatenate(pieces) if pieces else np.zeros(0, np.float32)

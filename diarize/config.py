@@ -10,6 +10,7 @@ import dataclasses
 import difflib
 import json
 import math
+import os
 import tomllib
 import types
 import typing
@@ -216,7 +217,9 @@ class Config:
             values = tomllib.loads(path.read_text(encoding="utf-8"))
         except OSError as error:
             raise ConfigError(f"{path}: cannot be read: {error.strerror}") from None
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        except RecursionError:
+            raise ConfigError(f"{path}: not TOML of a few levels") from None
+        except ValueError as error:  # TOML's, UTF-8's, and Python's own for numbers of thousands of digits
             raise ConfigError(f"{path}: not TOML: {error}") from None
         return cls.from_dict(values, path.name)
 
@@ -234,7 +237,7 @@ def build(cls: Any, values: Any, source: str, prefix: str) -> Any:
     ready = {}
     for key, value in values.items():
         if key not in fields:
-            raise ConfigError(f"unknown key '{prefix}{key}' in {source}; {suggestion(prefix + key)}")
+            raise ConfigError(f"unknown key {prefix + key!r} in {source}; {suggestion(prefix + key)}")
         if dataclasses.is_dataclass(hints[key]):
             ready[key] = build(hints[key], value, source, f"{prefix}{key}.")
         else:
@@ -313,8 +316,8 @@ def shipped() -> dict[str, Path]:
 
 def find(name: str | Path) -> Path:
     """The file of a configuration given by path or by name."""
-    path = Path(name).expanduser()
-    if path.is_file():
+    path = Path(os.path.expanduser(name))  # not Path's own, which raise for names that cannot be
+    if os.path.isfile(path):
         return path
     known = shipped()
     if str(name) in known:

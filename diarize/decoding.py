@@ -24,6 +24,9 @@ from diarize.samples import LOUDEST, complaint, first_bad, one_line, to_unit_ran
 logger = logging.getLogger("diarize")
 
 MAX_CHANNELS = 64
+LONGEST_S = 100 * 3600.0
+"""Sound that one file may hold: a few bytes can say that they are weeks of silence."""
+_MOST_AT_ONCE = 1 << 22  # samples of one frame
 _GAP_S = 0.05  # timestamps ahead of the samples by more than this mean that sound is missing
 _LONGEST_GAP_S = 3600.0  # a longer one is a broken timestamp
 
@@ -63,7 +66,8 @@ class AudioFile:
     Raises
     ------
     AudioError
-        While iterating: truncated file, nan, absurdly large floats, a change of sample rate, a failing disk.
+        While iterating: truncated file, nan, absurdly large floats, a change of sample rate, a failing disk,
+        more than `LONGEST_S`.
     """
 
     def __init__(self, source: File, *, channel: int | None = None) -> None:
@@ -143,6 +147,7 @@ class AudioFile:
         if not 0 <= codec.channels <= MAX_CHANNELS:
             raise self._error(f"declares {codec.channels} channels; at most {MAX_CHANNELS} are read")
         codec.thread_count = 1
+        codec.options = {"max_samples": str(_MOST_AT_ONCE)}
         self._frames = self._decode(av.FFmpegError)
         self._first = first = next(self._frames, None)
         self.sample_rate = int(first.sample_rate if first else codec.sample_rate or 0)
@@ -273,6 +278,8 @@ class AudioFile:
                 pending, held = [], 0
             mono = self._mono(frame, clock.written)
             clock.written += len(mono)
+            if clock.written > LONGEST_S * self.sample_rate:
+                raise self._error(f"holds more than {LONGEST_S / 3600:g} h of sound; cut it into files")
             pending.append(mono)
             held += len(mono)
             frame = next(self._frames, None)

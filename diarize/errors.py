@@ -3,6 +3,7 @@
     DiarizeError
     ├── AudioError      (also ValueError)    a recording or an array that cannot be used
     ├── ConfigError     (also ValueError)    an option that does not exist or does not fit
+    ├── CorrectionError (also ValueError)    a correction that these turns do not allow
     ├── FormatError     (also ValueError)    an RTTM, UEM, ... file that breaks its format
     ├── ModelError      (also RuntimeError)  weights that cannot be found, fetched or loaded
     └── StreamFinished  (also RuntimeError)  a stage or stream used after ``finish()``
@@ -21,6 +22,10 @@ class AudioError(DiarizeError, ValueError):
 
 class ConfigError(DiarizeError, ValueError):
     """An option is unknown, of the wrong type or out of range."""
+
+
+class CorrectionError(DiarizeError, ValueError):
+    """A correction is not possible: no such speaker, nobody there, nothing to undo."""
 
 
 class FormatError(DiarizeError, ValueError):

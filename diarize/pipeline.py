@@ -6,9 +6,11 @@ A file is a stream with unlimited latency (`diarize.stream`): nothing is decided
 from __future__ import annotations
 
 import dataclasses
+import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeGuard
 
@@ -20,7 +22,7 @@ from diarize._stream_state import Models, StreamOptions
 from diarize.audio import SAMPLE_RATE, AudioFile, File, Source, open_audio, read_audio
 from diarize.config import Bounds, Config
 from diarize.engine import open_engine
-from diarize.enrolment import KnownVoice, enrol
+from diarize.enrolment import KnownVoice, check_voices, enrol
 from diarize.errors import AudioError, ConfigError, ModelError
 from diarize.result import Diarization, Verdict, Voice
 from diarize.stages.embedding import CAMPPlusEmbedder, Embedder
@@ -28,9 +30,13 @@ from diarize.stages.overlap import PowersetSegmenter, Segmenter
 from diarize.stages.regions import Regions
 from diarize.stages.vad import SileroVad, Vad
 from diarize.stream import Stream, restore
+from diarize.voiceprints import Voiceprint, Weights, is_voiceprint, recordings_in, weights_of
 
-Enrolled = Mapping[str, Source | Sequence[Source]] | Sequence[KnownVoice]
-"""Known voices: names with a recording or several of each, or what `Diarizer.enrol` made of them."""
+logger = logging.getLogger(__name__)
+
+Enrolled = Mapping[str, Source | Sequence[Source]] | Sequence[KnownVoice | str | Path]
+"""Known voices: names with a recording or several of each, or what `Diarizer.enrol` made of them, or the
+files of voiceprints."""
 
 Progress = Callable[[float, float | None], None]
 """Called with the seconds of audio done, and those that the recording declares, if it does."""
@@ -72,6 +78,7 @@ class Diarizer:
         self.vad = vad or SileroVad()
         listens = self.config.overlap != "off"
         self.segmenter = segmenter if listens else None
+        self._own_embedder = embedder is not None
         if embedder is not None:
             self.embedder: Embedder = embedder
             return
@@ -103,6 +110,7 @@ class Diarizer:
         min_speakers: int | None = None,
         max_speakers: int | None = None,
         enrolled: Enrolled | None = None,
+        one_to_one: bool = True,
         uri: str | None = None,
         progress: Progress | None = None,
     ) -> Diarization:
@@ -112,14 +120,17 @@ class Diarizer:
         sample_rate : of samples, in Hz; a file knows its own
         channel : 0-based; by default all channels are averaged
         num_speakers, min_speakers, max_speakers : held exactly, whatever the voices suggest
-        enrolled : known voices, ``{"Alice": "alice.wav"}``; speakers who are one of them get their name
+        enrolled : known voices, ``{"Alice": "alice.wav"}`` or ``["alice.voice"]``; speakers who are one of
+            them get their name, and `Diarization.matches` has the scores
+        one_to_one : each known voice is one speaker at most. False: all speakers that are like enough become
+            one, the likest first, unless fewer would be left than were asked for
         uri : the recording's name; by default the file's
         progress : called as the recording passes, see `Progress`
 
         Raises AudioError for audio that cannot be used, ConfigError for impossible counts.
         """
         asked: dict[str, Any] = {"num_speakers": num_speakers, "min_speakers": min_speakers}
-        asked |= {"max_speakers": max_speakers, "enrolled": enrolled}
+        asked |= {"max_speakers": max_speakers, "enrolled": enrolled, "one_to_one": one_to_one}
         if is_file(source):
             if sample_rate is not None:
                 raise AudioError("sample_rate= is for samples; a file knows its own rate")
@@ -161,6 +172,7 @@ class Diarizer:
         min_speakers: int | None = None,
         max_speakers: int | None = None,
         enrolled: Enrolled | None = None,
+        one_to_one: bool = True,
         uri: str | None = None,
         started: datetime | None = None,
         state: bytes | None = None,
@@ -172,6 +184,7 @@ class Diarizer:
         sample_rate : of what will be pushed, Hz; 16000 by default
         num_speakers, min_speakers, max_speakers : as for a file; final turns never hold more than the most
         enrolled : known voices, ``{"Alice": "alice.wav"}``, recognised from their first words on
+        one_to_one : as for a file, in the result; final turns go to whom they sound like
         started : the time of day of the first sample, for `Stream.time_of`
         state : bytes of `Stream.state`, to go on where that stream was, all its options included
 
@@ -179,7 +192,8 @@ class Diarizer:
         """
         if state is not None:
             counts = (num_speakers, min_speakers, max_speakers)
-            if any(value is not None for value in (latency_s, sample_rate, *counts, enrolled, uri, started)):
+            given = (latency_s, sample_rate, *counts, enrolled, uri, started)
+            if not one_to_one or any(value is not None for value in given):
                 raise ConfigError("a saved stream brings its own options; pass state= alone")
             return restore(state, self.models)
         if latency_s is not None and not latency_s > 0:
@@ -190,26 +204,68 @@ class Diarizer:
             bounds = self.config.clustering.bounds
         else:
             bounds = Bounds.of(num_speakers, min_speakers, max_speakers)
-        known = tuple(self.enrol(enrolled) if isinstance(enrolled, Mapping) else enrolled or ())
+        known = tuple(
+            self.enrol(enrolled)
+            if isinstance(enrolled, Mapping)
+            else (voice if isinstance(voice, KnownVoice) else self.known(voice) for voice in enrolled or ())
+        )
+        check_voices(known, self.embedder.embedding_size)
         when = started.isoformat() if started else None
         latency_s = None if latency_s == math.inf else latency_s
         options = StreamOptions(
-            latency_s, sample_rate or SAMPLE_RATE, bounds, uri or "recording", known, when
+            latency_s, sample_rate or SAMPLE_RATE, bounds, uri or "recording", known, when, one_to_one
         )
         return Stream(self.models, options)
 
-    def enrol(self, voices: Mapping[str, Source | Sequence[Source]]) -> list[KnownVoice]:
+    def enrol(
+        self, voices: Mapping[str, Source | Sequence[Source]], *, channel: int | None = None
+    ) -> list[KnownVoice]:
         """Known voices from recordings of them, one or several a name; for many streams, do it once.
 
-        Raises AudioError for a recording that cannot be read, or without speech.
+        voices : by name; a recording, a folder of them, a voiceprint's file (``.voice``), or several of these
+        channel : of the recordings, 0-based; by default all are averaged
+
+        Raises AudioError for a recording that cannot be read, or without speech, FormatError for what is no
+        voiceprint, ModelError for one of another model. Of little speech a warning is logged.
         """
-        step = round(self.config.windows.step_s * SAMPLE_RATE)
-        known = []
-        for name, sources in voices.items():
-            several: Sequence[Any] = sources if isinstance(sources, (list, tuple)) else [sources]
-            recordings = [self.speech(read_audio(source)) for source in several]
-            known.append(enrol(name, recordings, self.embedder, self.config.windows.length, step))
-        return known
+        return [self._enrol(name, sources, channel) for name, sources in voices.items()]
+
+    def _enrol(self, name: str, sources: Any, channel: int | None) -> KnownVoice:
+        several: list[Any] = []
+        for source in sources if isinstance(sources, (list, tuple)) else [sources]:
+            folder = isinstance(source, (str, Path)) and Path(source).is_dir()
+            several += recordings_in(Path(source)) if folder else [source]
+        prints = [source for source in several if is_voiceprint(source)]
+        recordings = []
+        for source in several:
+            if is_voiceprint(source):
+                continue
+            recordings.append(self.speech(read_audio(source, channel=channel)))
+            if len(several) > 1 and not len(recordings[-1]):
+                logger.warning("%s: no speech was found in %s, which is left out", name, name_of(source))
+        return enrol(
+            name,
+            recordings,
+            self.embedder,
+            self.config.windows.length,
+            round(self.config.windows.step_s * SAMPLE_RATE),
+            [self.known(path) for path in prints],
+        )
+
+    def known(self, path: str | Path) -> KnownVoice:
+        """The voice of a voiceprint's file; FormatError for any other, ModelError for another model's."""
+        return Voiceprint.load(path).voice_for(self.weights, path)
+
+    def voiceprint(self, voice: KnownVoice) -> Voiceprint:
+        """A known voice with what heard it, to be saved; ModelError for an embedder of one's own."""
+        if self.weights is None:
+            raise ModelError("a voiceprint names the model that heard it; an embedder= of one's own is none")
+        return Voiceprint(voice, self.weights, self.config.windows.length_s, self.config.windows.step_s)
+
+    @cached_property
+    def weights(self) -> Weights | None:
+        """The name and the sha256 of the model that hears voices; None of an embedder of one's own."""
+        return None if self._own_embedder else weights_of(self.config.model)
 
     def embed(
         self, source: Source, *, sample_rate: int | None = None, channel: int | None = None, vad: bool = False

@@ -19,6 +19,8 @@ from diarize.calibration import ENOUGH_S
 if TYPE_CHECKING:
     from pyannote.core import Annotation
 
+    from diarize.kept import Kept
+
 
 @dataclass(frozen=True, slots=True, order=True)
 class Turn:
@@ -43,6 +45,27 @@ class Turn:
         return f"{clock(self.start)} - {clock(self.end)}  {self.speaker}"
 
 
+@dataclass(frozen=True, slots=True)
+class Match:
+    """The known voice that a speaker sounds most like, and whether it is theirs.
+
+    name : of the known voice
+    score : cosine of the speaker's mean embedding and the voice's, in [-1, 1]
+    threshold : the score from which speech of so many seconds on both sides is one speaker
+    recognised : whether the speaker has that name. The score may be enough and the name another
+        speaker's, where a voice is one speaker at most
+    """
+
+    name: str
+    score: float
+    threshold: float
+    recognised: bool
+
+    def __str__(self) -> str:
+        sign = ">=" if self.score >= self.threshold else "<"
+        return f"{self.name}, score {self.score:.3f} {sign} threshold {self.threshold:.3f}"
+
+
 @dataclass(frozen=True, eq=False)
 class Diarization:
     """Who spoke when in one recording.
@@ -53,6 +76,8 @@ class Diarization:
     embeddings : mean embedding of each speaker, (E,) float32, unit norm
     overlaps : where two voices are heard at once, (start, end) in seconds; none where it was not looked for
     alone : the turns with one speaker a moment, where they are others; see `exclusive`
+    matches : the known voice that each speaker sounds most like; empty unless voices were enrolled
+    kept : what it was made from, to be saved or corrected (`diarize.corrections`); None: not known
     """
 
     turns: tuple[Turn, ...]
@@ -61,6 +86,8 @@ class Diarization:
     embeddings: Mapping[str, NDArray[np.float32]] = field(default_factory=dict, repr=False)
     overlaps: tuple[tuple[float, float], ...] = field(default=(), repr=False)
     alone: tuple[Turn, ...] | None = field(default=None, repr=False)
+    matches: Mapping[str, Match] = field(default_factory=dict, repr=False)
+    kept: Kept | None = field(default=None, repr=False)
 
     @cached_property
     def speakers(self) -> tuple[str, ...]:
@@ -74,6 +101,11 @@ class Diarization:
         for turn in self.turns:
             times[turn.speaker] += turn.duration
         return times
+
+    @cached_property
+    def recognised(self) -> dict[str, Match]:
+        """The known voices that were heard, with score and threshold, in order of first appearance."""
+        return {name: match for name, match in self.matches.items() if match.recognised}
 
     @cached_property
     def exclusive(self) -> Diarization:
@@ -102,7 +134,7 @@ class Diarization:
         """The turns as the text of a format, by its name: rttm, json, csv, srt, vtt, textgrid, elan, ..."""
         from diarize.formats.registry import format_turns
 
-        return format_turns(self.turns, self.uri, form, duration=self.duration)
+        return format_turns(self.turns, self.uri, form, duration=self.duration, matches=self.matches)
 
     def write(self, path: str | Path) -> Path:
         """Write to a file, whole or not at all; its ending names the format, as `diarize convert` lists them.

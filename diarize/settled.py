@@ -7,32 +7,27 @@ is the result.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from diarize._table import Table
 from diarize.clustering import cluster
-from diarize.clustering.affinity import centroids
 from diarize.clustering.representatives import Representatives
-from diarize.confidence import SECOND, confidence, evidence, margins
 from diarize.config import Bounds, Config
 from diarize.enrolment import KnownVoice, recognise
+from diarize.kept import THOUSANDTHS, Kept, Labelling
 from diarize.resampling import SAMPLE_RATE
-from diarize.result import Diarization, Turn, next_name, overlapping
-from diarize.stages.boundaries import overlaps, seconds, turns
-from diarize.stages.items import FRAME, Region, Span, Voices, Window
+from diarize.result import Diarization, Match, next_name
+from diarize.stages.boundaries import overlaps
+from diarize.stages.items import FRAME, Region, Voices, Window
 from diarize.stages.regions import Regions, RegionsState
 from diarize.stages.windows import Windows, WindowsState
 
 Threshold = Callable[[float, float], float]
 """The score from which two pieces of speech, of so many seconds, are one speaker."""
-
-
-THOUSANDTHS = 1000
-"""Mean probabilities of speech are kept as whole numbers of these."""
 
 
 @dataclass
@@ -60,24 +55,6 @@ class SettledState:
     def new(cls, config: Config, bounds: Bounds) -> SettledState:
         """Nothing heard yet; room for the rows of every speaker asked for (law 7)."""
         return cls(Representatives(max(config.clustering.max_rows, 2 * bounds.low)))
-
-
-@dataclass(frozen=True, eq=False)
-class Clustered:
-    """What clustering made of the rows.
-
-    spans : one speaker a moment
-    seconds : who else speaks, where two voices are heard
-    overlaps : where they are, ``[start, end)``
-    embeddings : of each label, (E,)
-    evidence : for each span, see `diarize.confidence`; (m, 3)
-    """
-
-    spans: list[Span] = field(default_factory=list)
-    seconds: list[Span] = field(default_factory=list)
-    overlaps: list[tuple[int, int]] = field(default_factory=list)
-    embeddings: dict[int, NDArray[np.float32]] = field(default_factory=dict)
-    evidence: NDArray[np.float64] = field(default_factory=lambda: np.zeros((0, 3)))
 
 
 class Settled:
@@ -125,40 +102,41 @@ class Settled:
         """A copy, to see what would come out if the stream ended now; the further, the dearer."""
         return Settled(self.config, self.threshold, self.bounds, self.voices, copy.deepcopy(self.state))
 
-    def result(self, duration: float, uri: str, known: Sequence[KnownVoice] = ()) -> Diarization:
-        """Cluster all rows, place the turns, give known voices their names."""
-        found = self.clustered()
-        names = self._names(found.spans, found.embeddings, known)
-        sure = confidence(self.config.model, found.evidence)
-        alone = as_turns(found.spans, names, sure)
-        beside = as_turns(found.seconds, names, [SECOND.get(self.config.model)] * len(found.seconds))
-        return Diarization(
-            tuple(overlapping([*alone, *beside]) if beside else alone),
-            duration,
-            uri,
-            {name: found.embeddings[label] for label, name in names.items()},
-            overlaps=tuple((start / SAMPLE_RATE, end / SAMPLE_RATE) for start, end in found.overlaps),
-            alone=tuple(alone),
-        )
+    def result(
+        self, duration: float, uri: str, known: Sequence[KnownVoice] = (), one_to_one: bool = True
+    ) -> Diarization:
+        """Cluster all rows, place the turns, give known voices their names.
 
-    def clustered(self) -> Clustered:
-        """The spans of all rows, by label, and what speaks for each."""
+        one_to_one : each known voice is one speaker at most; else speakers that are one voice become one,
+            unless fewer than asked for would be left (law 7)
+        """
+        kept = self.kept(duration, uri)
+        now, matches = self._named(kept, known, one_to_one)
+        return replace(replace(kept, now=now).result(), matches=matches)
+
+    def kept(self, duration: float, uri: str) -> Kept:
+        """The windows and their rows, clustered; their labels have numbers for names."""
         table = self.state.windows_found.array()
         heard = self._heard(table)
-        windows = [Window(*row) for row in table[heard].tolist()]
-        if not windows:
-            return Clustered()
         rows, weights, index = self._rows(heard)
-        labels = cluster(rows, weights, self.config.clustering, self._threshold(windows), self.bounds)
-        means = centroids(rows, labels, weights)
-        regions = [Region(*row) for row in self.state.regions_found.array().tolist()]
-        scores = np.asarray(rows, np.float64) @ np.asarray(means, np.float64).T
-        spans = turns(regions, windows, labels[index].tolist(), scores[index])
-        speech = self.state.speech_found.array()[: len(heard)][heard, 0] / THOUSANDTHS
-        sure = evidence(spans, windows, labels[index], margins(scores, labels)[index], speech)
+        threshold = self._threshold(table[heard])
+        labels = cluster(rows, weights, self.config.clustering, threshold, self.bounds)
+        names = [str(label) for label in range(int(labels.max(initial=-1)) + 1)]
         both = overlaps(Voices(*row) for row in self.state.voices_found.array().tolist())
-        others = seconds(spans, both) if self.config.overlap == "assign" else []
-        return Clustered(spans, others, both, dict(enumerate(means)), sure)
+        return Kept(
+            uri=uri,
+            duration=duration,
+            model=self.config.model,
+            overlap=self.config.overlap,
+            threshold=threshold,
+            regions=self.state.regions_found.array(),
+            windows=table[heard],
+            speech=self.state.speech_found.array()[: len(heard)][heard, 0],
+            rows=rows,
+            index=index,
+            overlaps=np.array(both, np.int64).reshape(-1, 2),
+            now=Labelling.found(labels[index], names),
+        )
 
     def _heard(self, windows: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Which of the windows (n, 3) lie in regions where voices are heard, (n,).
@@ -180,6 +158,8 @@ class Settled:
         self, heard: NDArray[np.bool_]
     ) -> tuple[NDArray[np.float32], NDArray[np.float64], NDArray[np.int64]]:
         """Rows, the windows behind each, and which row is that of each window, of some of the windows."""
+        if not heard.any():
+            return np.zeros((0, 0), np.float32), np.zeros(0), np.zeros(0, np.int64)
         rows, weights = self.state.rows.arrays()
         index = self.state.rows.index()
         if heard.all():
@@ -207,42 +187,41 @@ class Settled:
         self.state.recent = np.concatenate([self.state.recent, np.asarray(heard, np.float32)])
         return heard
 
-    def _threshold(self, windows: Sequence[Window]) -> float:
+    def _threshold(self, windows: NDArray[np.int64]) -> float:
         """For two windows exactly what `verify` uses; for more, that of two whole windows."""
         seconds = [self.config.windows.length_s] * 2
         if len(windows) == 2:
-            seconds = [(window.end - window.start) / SAMPLE_RATE for window in windows]
+            seconds = ((windows[:, 1] - windows[:, 0]) / SAMPLE_RATE).tolist()
         return self.threshold(*seconds)
 
-    def _names(
-        self,
-        spans: Sequence[Span],
-        embeddings: Mapping[int, NDArray[np.float32]],
-        known: Sequence[KnownVoice],
-    ) -> dict[int, str]:
-        """Names of the labels in order of first appearance."""
+    def _named(
+        self, kept: Kept, known: Sequence[KnownVoice], one_to_one: bool
+    ) -> tuple[Labelling, dict[str, Match]]:
+        """The labels with names, in order of first appearance, those of one name made one; who is who."""
         seconds: dict[int, float] = {}
-        for span in spans:
+        for span in kept.spans:
             seconds[span.label] = seconds.get(span.label, 0.0) + (span.end - span.start) / SAMPLE_RATE
-        recognised = recognise(
-            {label: embeddings[label] for label in seconds}, seconds, known, self.threshold
+        found = recognise(
+            {label: kept.means[label] for label in seconds},
+            seconds,
+            known,
+            self.threshold,
+            one_to_one=one_to_one,
+            least=self.bounds.low,
         )
         names: dict[int, str] = {}
+        matches: dict[str, Match] = {}
         taken = {voice.name for voice in known}
-        for label in seconds:
-            names[label] = recognised.get(label) or next_name(taken)
+        for label in (*seconds, *range(len(kept.now.names))):  # the last ones have no moment alone
+            if label in names:
+                continue
+            match = found.get(label)
+            names[label] = match.name if match and match.recognised else next_name(taken)
             taken.add(names[label])
-        return names
-
-
-def as_turns(
-    spans: Iterable[Span],
-    names: Mapping[int, str] | Sequence[str],
-    confidences: Sequence[float | None] | None = None,
-) -> list[Turn]:
-    """Spans as turns; `names` gives a label's speaker."""
-    spans = list(spans)
-    return [
-        Turn(span.start / SAMPLE_RATE, span.end / SAMPLE_RATE, names[span.label], confidence)
-        for span, confidence in zip(spans, confidences or [None] * len(spans), strict=True)
-    ]
+            if match:  # of speakers who become one, the least sure
+                matches[names[label]] = min(
+                    match, matches.get(names[label], match), key=lambda m: m.score - m.threshold
+                )
+        people = list(dict.fromkeys(names[label] for label in range(len(names))))
+        joined = np.array([people.index(names[label]) for label in range(len(names))], np.int64)
+        return replace(kept.now, labels=joined[kept.now.labels], names=tuple(people)), matches

@@ -24,10 +24,11 @@ from diarize import _saving
 from diarize._stream_state import Models, SavedStream, StreamOptions, StreamState, fingerprint
 from diarize.audio import as_samples
 from diarize.errors import AudioError, ConfigError, DiarizeError, SpeakerCountWarning, StreamFinished
+from diarize.kept import as_turns
 from diarize.live import Live, LiveState, Look
 from diarize.resampling import SAMPLE_RATE, Resampler
 from diarize.result import Diarization, Turn, joined
-from diarize.settled import Settled, SettledState, as_turns
+from diarize.settled import Settled, SettledState
 from diarize.stages.embedding import Embedding
 from diarize.stages.items import FRAME, Decision, Span, Window
 from diarize.stages.labelling import Speaker
@@ -207,7 +208,7 @@ class Stream:
                     SpeakerCountWarning,
                     stacklevel=2,
                 )
-            self._result = self.settled.result(self.duration, self.uri, self.options.known)
+            self._result = self._settled_result(self.settled)
         return self._result
 
     def final_names(self) -> dict[str, str]:
@@ -326,7 +327,10 @@ class Stream:
         fork = self.settled.fork()
         fork.keep(self.embedding.would_be(fork.finish(self._state.num_samples)))
         fork.hear(self.overlap.would_be())
-        return fork.result(self.duration, self.uri, self.options.known).turns
+        return self._settled_result(fork).turns
+
+    def _settled_result(self, settled: Settled) -> Diarization:
+        return settled.result(self.duration, self.uri, self.options.known, self.options.one_to_one)
 
 
 def restore(data: bytes, models: Models) -> Stream:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from diarize.config import Bounds
 from diarize.errors import AudioError, ModelError
+from diarize.formats.registry import format_turns
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,9 @@ class FakeFound:
     @property
     def speakers(self):
         return {turn.speaker for turn in self.turns}
+
+    def to(self, form):
+        return format_turns(self.turns, self.uri, form, duration=self.duration)
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import wave
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -55,6 +55,14 @@ def cached(name: str) -> Path:
 def weights() -> Callable[[str], Path]:
     """A function from a model's name to its file."""
     return cached
+
+
+@pytest.fixture(scope="session")
+def playwright() -> Iterator[Any]:
+    """Playwright itself: one for all tests, a thread cannot have two."""
+    api = pytest.importorskip("playwright.sync_api", reason="pages are tested with Playwright")
+    with api.sync_playwright() as playwright:
+        yield playwright
 
 
 @pytest.fixture(scope="session")

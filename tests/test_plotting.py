@@ -9,13 +9,14 @@ import sys
 from collections import Counter
 from xml.etree import ElementTree
 
+import numpy as np
 import pytest
 from conftest import ROOT
 from matplotlib.collections import PolyCollection
 from matplotlib.colors import to_hex
 from pyannote.core import Annotation, Segment
 
-from diarize import Diarization, DiarizeError, Turn
+from diarize import ConfigError, Diarization, DiarizeError, Turn
 from diarize.plotting import PALETTE, minutes, ranks, timeline, timeline_svg
 
 FOUND = Diarization(
@@ -46,9 +47,10 @@ def bars(ax) -> list[tuple[str, str, float, float]]:
     out = []
     for collection in ax.collections:
         assert isinstance(collection, PolyCollection)
-        for path in collection.get_paths():
+        shades = collection.get_facecolor()
+        for i, path in enumerate(collection.get_paths()):
             box = path.get_extents()
-            colour = to_hex(collection.get_facecolor()[0])
+            colour = to_hex(shades[i % len(shades)])
             out.append((names[round((box.y0 + box.y1) / 2)], colour, box.x0, box.x1))
     return sorted(out, key=lambda bar: bar[2])
 
@@ -78,7 +80,7 @@ def test_one_bar_for_each_turn():
 
 
 def test_a_reference_is_drawn_above_in_full():
-    above, below = timeline(FOUND, TRUTH).axes
+    above, below, _ = timeline(FOUND, TRUTH).axes
     assert [above.get_title(loc="left"), below.get_title(loc="left")] == ["reference", "hypothesis"]
     assert [(name, start, end) for name, _, start, end in bars(above)] == [
         (name, pytest.approx(s.start), pytest.approx(s.end))
@@ -89,7 +91,7 @@ def test_a_reference_is_drawn_above_in_full():
 
 
 def test_colours_and_rows_are_matched():
-    above, below = timeline(FOUND, TRUTH).axes
+    above, below, _ = timeline(FOUND, TRUTH).axes
     truth, found = colours(above), colours(below)
     assert found["SPEAKER_00"] == truth["ann"]
     assert found["SPEAKER_01"] == truth["zoe"]
@@ -101,7 +103,7 @@ def test_colours_and_rows_are_matched():
 def test_names_play_no_part_in_the_matching():
     """Both sides call their speakers a and b, the other way round."""
     found = Diarization((Turn(0.0, 5.0, "b"), Turn(5.0, 9.0, "a")), 9.0)
-    above, below = timeline(found, annotation((0.0, 5.0, "a"), (5.0, 9.0, "b"))).axes
+    above, below, _ = timeline(found, annotation((0.0, 5.0, "a"), (5.0, 9.0, "b"))).axes
     truth, hypothesis = colours(above), colours(below)
     assert (hypothesis["b"], hypothesis["a"]) == (truth["a"], truth["b"])
 
@@ -128,7 +130,7 @@ def test_more_speakers_than_colours():
 )
 def test_an_empty_diarization_is_drawn_and_says_so(duration, reference):
     empty = Diarization((), duration)
-    *_, ax = timeline(empty, reference).axes
+    ax = timeline(empty, reference).axes[0 if reference is None else 1]
     assert bars(ax) == []
     assert [text.get_text() for text in ax.texts] == ["no speech"]
     ElementTree.fromstring(timeline_svg(empty, reference))
@@ -148,7 +150,7 @@ def test_a_reference_that_goes_on_is_not_cut():
     ],
 )
 def test_time_is_in_seconds_then_on_the_clock(duration, labels):
-    figure = timeline(Diarization((Turn(0.0, 1.0, "a"),), duration))
+    figure = timeline(Diarization((Turn(0.0, 1.0, "a"),), duration), line_s=duration)
     figure.draw_without_rendering()
     (ax,) = figure.axes
     shown = [label.get_text() for label in ax.get_xticklabels()]
@@ -156,9 +158,99 @@ def test_time_is_in_seconds_then_on_the_clock(duration, labels):
     assert ax.get_xlabel() == ("seconds" if duration <= 120 else "")
 
 
-def test_days_have_few_ticks():
-    (ax,) = timeline(Diarization((), 200 * 3600.0)).axes
-    assert 2 <= len(ax.get_xticks()) <= 12
+def test_days_have_few_ticks_and_few_lines():
+    lines = timeline(Diarization((), 200 * 3600.0)).axes
+    assert len(lines) == 25
+    (whole,) = timeline(Diarization((), 200 * 3600.0), line_s=1e6).axes
+    for ax in (*lines, whole):
+        assert 2 <= len(ax.get_xticks()) <= 14
+
+
+def conversation(seconds: float, seed: int, speakers: int = 4) -> list[Turn]:
+    """Turns of a few seconds, some of which overlap."""
+    rng = np.random.default_rng(seed)
+    turns, at = [], 0.0
+    while at < seconds:
+        length = float(rng.uniform(0.3, 8))
+        turns.append(Turn(at, min(at + length, seconds), f"s{rng.integers(speakers)}", float(rng.uniform())))
+        at += length + float(rng.uniform(-1, 2))
+    last: dict[str, float] = {}  # a speaker's own turns do not overlap
+    return [t for t in turns if t.start >= last.get(t.speaker, 0) and not last.update({t.speaker: t.end})]
+
+
+def test_a_long_recording_goes_on_in_the_next_line():
+    turns = tuple(conversation(3500, 0))
+    figure = timeline(Diarization(turns, 3500.0))
+    assert [ax.get_xlim() for ax in figure.axes] == [(600 * i, 600 * (i + 1)) for i in range(6)]
+    pieces = [(*bar, i) for i, ax in enumerate(figure.axes) for bar in bars(ax)]
+    assert all(600 * i - 1e-6 <= start < end <= 600 * (i + 1) + 1e-6 for *_, start, end, i in pieces)
+    for name in {turn.speaker for turn in turns}:
+        own = [(colour, end - start) for who, colour, start, end, _ in pieces if who == name]
+        assert sum(seconds for _, seconds in own) == pytest.approx(
+            sum(turn.duration for turn in turns if turn.speaker == name)
+        )
+        assert len({colour for colour, _ in own}) == 1, "the same colour in every line"
+
+
+def test_a_line_names_only_who_speaks_in_it():
+    turns = (Turn(5.0, 10.0, "ann"), Turn(50.0, 60.0, "zoe"), Turn(115.0, 125.0, "ann"))
+    first, second, third = timeline(Diarization(turns, 130.0), line_s=50).axes
+    assert [rows(first), rows(second), rows(third)] == [["ann"], ["zoe"], ["ann"]]
+    assert colours(third)["ann"] == colours(first)["ann"] != colours(second)["zoe"]
+
+
+def test_confidence_is_opacity():
+    sure = (1.0, 0.75, 0.5, 0.1, None)
+    turns = tuple(Turn(float(i), i + 1.0, "a", confidence) for i, confidence in enumerate(sure))
+    figure = timeline(Diarization(turns, 5.0))
+    (collection,) = figure.axes[0].collections
+    opacity = collection.get_facecolor()[:, 3].tolist()
+    assert opacity == pytest.approx([1.0, 0.6, 0.2, 0.2, 1.0])
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["confidence", ".5 or less", ".75", "1"]
+    patches = [patch.get_facecolor()[3] for patch in legend.get_patches()]
+    assert patches == pytest.approx([0, 0.2, 0.6, 1.0])
+    assert timeline(FOUND).legends == [], "nothing is said of what is not known"
+
+
+NAMES = ["$x_{1}$", "a\\b $", "line\nbreak\x07", "Zoë Müller", "Ольга", "会议 一号", "यशोदा", "نور", "🎙"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_names_in_any_script(name, tmp_path, caplog):
+    """As they are, never a formula; letters without a font are the viewer's in SVG, and said of PNG."""
+    found = Diarization((Turn(0.0, 1.0, name), Turn(1.0, 2.0, "x" * 60)), 2.0, uri=name)
+    (ax,) = timeline(found, path=tmp_path / "a.png").axes
+    shown = " ".join(name.replace("\x07", " ").split())
+    assert rows(ax) == [shown, "x" * 27 + "…"]
+    assert not any(label.get_parse_math() for label in ax.get_yticklabels())
+    lacking = "no font that is installed has" in caplog.text
+    svg = timeline_svg(found)
+    texts = [element.text for element in ElementTree.fromstring(svg).iter("{http://www.w3.org/2000/svg}text")]
+    if lacking:
+        assert shown in texts
+        assert all(ord(letter) > 0x900 for letter in re.search(r"letters (.+?);", caplog.text)[1])
+    assert (shown in texts) or f"<!-- {shown} -->" in svg
+    if name == "نور":
+        assert shown in texts, "its letters are joined by the viewer"
+
+
+def test_a_file_of_either_kind(tmp_path):
+    timeline(FOUND, TRUTH, tmp_path / "a.svg")
+    assert (tmp_path / "a.svg").read_text("utf-8") == timeline_svg(FOUND, TRUTH)
+    for name in "b.png", "c.PNG":
+        timeline(FOUND, TRUTH, tmp_path / name)
+    picture = (tmp_path / "b.png").read_bytes()
+    assert picture.startswith(b"\x89PNG")
+    assert picture == (tmp_path / "c.PNG").read_bytes()
+    width, height = (int.from_bytes(picture[i : i + 4], "big") for i in (16, 20))
+    assert width == 9 * 150
+    assert 300 < height < 900
+    with pytest.raises(ConfigError, match=r"a\.gif: a picture's file must end in \.png or \.svg"):
+        timeline(FOUND, path=tmp_path / "a.gif")
+    with pytest.raises(ConfigError, match="line_s must be seconds > 0, got 0"):
+        timeline(FOUND, line_s=0)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.svg", "b.png", "c.PNG"]
 
 
 def test_minutes():
@@ -229,6 +321,17 @@ def test_importing_it_imports_nothing_heavy():
 
 def test_a_result_shows_itself():
     assert FOUND._repr_svg_() == timeline_svg(FOUND)
+
+
+def test_a_figure_shows_itself_in_a_notebook():
+    """Without pyplot, which would tell IPython how."""
+    code = """
+from IPython.core.formatters import DisplayFormatter
+from test_plotting import FOUND, TRUTH, timeline
+shown, _ = DisplayFormatter().format(timeline(FOUND, TRUTH))
+print(sorted(shown), shown["image/png"][:4] == b"\\x89PNG")
+"""
+    assert run(code).strip() == "['image/png', 'text/plain'] True"
 
 
 def test_without_matplotlib(monkeypatch):

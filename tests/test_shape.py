@@ -24,14 +24,17 @@ LEVELS = """
     config  _table  _saving  resampling+samples+_reader+decoding+audio  _files+_assets+_fetch+models
     networks  calibration
     features  engine  words  result
-    clustering  formats  scoring  plotting  trials  _pcm+sources+microphone
+    clustering  formats  scoring  trials  _pcm+sources+microphone
     stages
     verification  enrolment  confidence  extract  live
-    settled
+    kept
+    settled  corrections  plotting  voiceprints  linking
     _stream_state+stream
     pipeline
+    channels
     _watch+streaming_score
     diagnosis  _axes+_guards+memo+tuning  report  batch
+    server
     cli
     __main__
 """
@@ -43,7 +46,7 @@ for _row, _line in enumerate(LEVELS.split("\n")):
 HEAVY = ("torch", "torchaudio", "av", "scipy", "sklearn", "onnxruntime", "matplotlib", "pyannote", "typer")
 
 # Conveniences of a result, imported when they are called: `print(found)`, a picture in a notebook.
-UPWARD = {("result", "formats"), ("result", "plotting")}
+UPWARD = {("result", "formats"), ("result", "plotting"), ("result", "kept")}
 
 
 def name_of(path: Path) -> str:

@@ -10,18 +10,18 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from diarize.batch.driver import Driver, interruptible
 from diarize.batch.ledger import Ledger
 from diarize.batch.lists import checked_name
 from diarize.batch.manifest import Note, Recording, read_manifest
 from diarize.batch.pace import Progress
-from diarize.batch.preparing import LOCK, check_names, peek, prepare, settings_of
+from diarize.batch.preparing import LOCK, check_names, naming_of, peek, prepare, settings_of
 from diarize.batch.runner import LocalRunner, Outcome, Runner
 from diarize.batch.sizing import sized
 from diarize.batch.summary import Failure, Summary, keep, summarise
@@ -29,6 +29,9 @@ from diarize.batch.worker import Job, Loader, MakeDiarizer, configured, make_dia
 from diarize.config import Bounds, Config
 from diarize.errors import ConfigError, DiarizeError
 from diarize.formats import clean_name
+
+if TYPE_CHECKING:
+    from diarize.enrolment import KnownVoice
 
 __all__ = [
     "Failure", "Job", "Outcome", "Progress", "Recording", "Runner", "Summary", "configured", "read_manifest",
@@ -53,6 +56,8 @@ def run_batch(
     dry_run: bool = False,
     runner: str = "local",
     address: str | None = None,
+    enrolled: Sequence[KnownVoice] = (),
+    one_to_one: bool = True,
     make: MakeDiarizer | None = None,
     progress: Callable[[Progress], object] | None = None,
     note: Callable[[str], object] = lambda said: None,
@@ -71,6 +76,7 @@ def run_batch(
     allow_pipes : whether commands in Kaldi's wav.scp may be run
     dry_run : do and write nothing; the summary says what there is to do
     runner, address : "local", or "ray" with the address of a cluster
+    enrolled, one_to_one : known voices, from `Diarizer.enrol`, for all recordings; see `Diarizer.__call__`
     make : makes the diarizer of a worker from the configuration; it must survive pickling
     progress, note : called with a `Progress` several times a second; with a line on what was met
 
@@ -98,7 +104,7 @@ def run_batch(
     folder = Path(folder)
     if dry_run:
         return planned(recordings, folder, form.name, retry_failed)
-    settings = settings_of(config, options, form.name, make)
+    settings = settings_of(config, options, form.name, make) | naming_of(enrolled, one_to_one)
     with locked(folder) as ledger:
         prepare(
             ledger, folder, recordings, settings, form.ending,
@@ -111,7 +117,9 @@ def run_batch(
         waiting = driver.pace.total
         asked = workers
         workers, threads = sized(config, waiting, workers, threads)
-        loader = Loader(configured(config, threads=threads), form.name, make or make_diarizer)
+        loader = Loader(
+            configured(config, threads=threads), form.name, make or make_diarizer, tuple(enrolled), one_to_one
+        )
         begun = time.monotonic()
         try:
             with interruptible(driver):

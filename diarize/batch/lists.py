@@ -46,6 +46,8 @@ def from_path(path: Path, root: Path, where: str = "", **more: Any) -> Found:
         below = PurePosixPath(path.name)
     if ".." in below.parts:
         below = PurePosixPath(path.name)
+    if below.name in ("", "..") or not encodes(str(path)):
+        raise FormatError(f"{where or path}: must be the path of a recording, got {str(path)!r}")
     parent = printable(Path(os.path.abspath(root)).name)
     names = [printable(str(name)) for name in (below.with_suffix(""), below)]
     names += [f"{parent}/{name}" for name in names if parent]
@@ -106,7 +108,7 @@ def from_jsonl(path: Path) -> Iterator[Found]:
     for where, line in lines_of(path):
         try:
             values = json.loads(line)
-        except (json.JSONDecodeError, RecursionError) as error:
+        except (ValueError, RecursionError) as error:  # Python's own: long numbers
             raise FormatError(f"{where}: not JSON: {error}") from None
         if not isinstance(values, dict):
             raise FormatError(f"{where}: must be an object, got {line[:60]}")
@@ -132,6 +134,8 @@ def from_values(values: Mapping[str, Any], path: Path, where: str) -> Found:
     audio = values.get("audio")
     if not isinstance(audio, str) or not audio:
         raise FormatError(f"{where}: audio must be a path, got {audio!r}")
+    if not encodes(audio):
+        raise FormatError(f"{where}: must be the path of a recording, got {audio!r}")
     options = {key: whole(values[key], key, where) for key in OPTIONS if key in values}
     try:
         Bounds.of(*(options.get(key) for key in COUNTS))
@@ -147,7 +151,7 @@ def whole(value: Any, key: str, where: str) -> int:
     """A whole number from 0 (channel) or 1 on."""
     least = 0 if key == "channel" else 1
     text = str(value).strip() if isinstance(value, int | str) and not isinstance(value, bool) else ""
-    if not (text.isascii() and text.isdigit()) or int(text) < least:
+    if not (text.isascii() and text.isdigit() and len(text) < 10) or int(text) < least:
         raise FormatError(f"{where}: {key} must be a whole number >= {least}, got {value!r}")
     return int(text)
 
@@ -158,6 +162,14 @@ def checked_name(name: Any, where: str) -> str:
     if printable("".join(parts)) != "".join(parts) or any(p.strip() in ("", ".", "..") for p in parts):
         raise FormatError(f"{where}: uri must be a name, or names joined by /, got {name!r}")
     return "/".join(parts)
+
+
+def encodes(path: str) -> bool:
+    """Whether a path can be one: halves of surrogate pairs, which JSON can hold, are in none."""
+    try:
+        return bool(os.fsencode(path))
+    except UnicodeEncodeError:
+        return False
 
 
 def printable(name: str) -> str:

@@ -8,8 +8,9 @@ import sqlite3
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict
+from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from diarize import __version__
 from diarize.batch.ledger import NAME, Ledger
@@ -18,6 +19,9 @@ from diarize.batch.rows import row_of
 from diarize.batch.summary import SUMMARY
 from diarize.config import Config
 from diarize.errors import ConfigError, FormatError
+
+if TYPE_CHECKING:
+    from diarize.enrolment import KnownVoice
 
 LOCK = "batch.lock"
 
@@ -35,6 +39,14 @@ def settings_of(config: Config, options: Mapping[str, Any], format: str, make: A
         values["make_diarizer"] = f"{maker.__module__}.{maker.__qualname__}"
     kept: dict[str, Any] = json.loads(json.dumps(values, default=repr, sort_keys=True))
     return kept
+
+
+def naming_of(enrolled: Sequence[KnownVoice], one_to_one: bool) -> dict[str, Any]:
+    """What results depend on where voices are known: whose, and a digest of each."""
+    if not enrolled:
+        return {}
+    voices = {f"voice of {one.name}": sha256(one.total.tobytes()).hexdigest()[:16] for one in enrolled}
+    return voices if one_to_one else voices | {"option one_to_one": False}
 
 
 def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -20,6 +20,7 @@ from diarize.config import Config
 from diarize.errors import AudioError, DiarizeError
 
 if TYPE_CHECKING:
+    from diarize.enrolment import KnownVoice
     from diarize.pipeline import Diarizer
 
 MakeDiarizer = Callable[[Config], "Diarizer"]
@@ -64,18 +65,26 @@ class Loader:
     """Loads what a worker needs, in the worker: ``work = loader()``, then ``work(job, told)`` for each.
 
     format : a name in `diarize.formats.registry`
+    enrolled, one_to_one : known voices, as `Diarizer.__call__` takes them
     """
 
     config: Config
     format: str
     make: MakeDiarizer
+    enrolled: tuple[KnownVoice, ...] = ()
+    one_to_one: bool = True
+
+    @property
+    def naming(self) -> dict[str, Any]:
+        """What the diarizer is told of known voices, if there are any."""
+        return {"enrolled": self.enrolled, "one_to_one": self.one_to_one} if self.enrolled else {}
 
     def __call__(self) -> Callable[[Job, Told], Result]:
         """The loaded diarizer as a function of a job."""
         diarizer = self.make(self.config)
 
         def work(job: Job, told: Told) -> Result:
-            return diarized(diarizer, job, self.format, told)
+            return diarized(diarizer, job, self.format, told, self.naming)
 
         return work
 
@@ -92,19 +101,20 @@ def configured(config: Config, **given: Any) -> Config:
     return Config.from_dict(asdict(config) | {key: v for key, v in given.items() if v is not None})
 
 
-def diarized(diarizer: Diarizer, job: Job, format: str, told: Told) -> Result:
+def diarized(
+    diarizer: Diarizer, job: Job, format: str, told: Told, naming: Mapping[str, Any] | None = None
+) -> Result:
     """One recording.
 
+    naming : what the diarizer is told of known voices
     Raises AudioError for audio that cannot be used, and what the diarizer raises.
     """
     import time
 
-    from diarize.formats.registry import format_turns
-
     begun = time.monotonic()
     with remarks() as said, source_of(job) as source:
-        found = diarizer(source, uri=job.uri, progress=told, **job.options)
-        text = format_turns(found.turns, found.uri, format, duration=found.duration)
+        found = diarizer(source, uri=job.uri, progress=told, **job.options, **(naming or {}))
+        text = found.to(format)
     taken = time.monotonic() - begun
     return Result(text, found.duration, len(found.speakers), taken, tuple(dict.fromkeys(said)))
 

@@ -20,25 +20,54 @@ from diarize.cli import (
     calibrate,
     config,
     convert,
+    correct,
     doctor,
     embed,
+    enrol,
     extract,
+    link,
     models,
+    plot,
     report,
     run,
     score,
+    serve,
     stream,
     tune,
     verify,
     words,
 )
+from diarize.cli.panels import Verbs
 from diarize.cli.terminal import settings
 from diarize.errors import DiarizeError
 
+HELP = """Who spoke when, and is this the same voice.
+
+Examples:
+
+- `diarize run meeting.m4a` prints who spoke when; `-o turns` writes turns/meeting.rttm instead
+
+- `diarize run meeting.m4a -o - -f srt > meeting.srt` writes subtitles, or any of a dozen formats
+
+- `diarize stream mic` says who speaks while it is heard
+
+- `diarize verify monday.wav friday.wav` says whether it is the same voice
+
+Each verb says more, with examples: `diarize run --help`.
+"""
+
+EPILOG = """
+**Exit status:** 0 all done; 1 something could not be done, and is named on standard error; 2 the command line
+is wrong; 3 `verify --exit-code`: not all are the same voice; 130 interrupted.
+
+**Environment:** `DIARIZE_CACHE` is the folder for weights, `DIARIZE_OFFLINE=1` fetches nothing.
+"""
+
 app = typer.Typer(
     name="diarize",
-    help="Who spoke when, and is this the same voice.",
-    epilog="Start with: diarize run meeting.m4a",
+    cls=Verbs,
+    help=HELP,
+    epilog=EPILOG,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
@@ -47,13 +76,18 @@ app = typer.Typer(
 app.command("run")(run.run)
 app.command("batch")(batch.batch)
 app.command("stream")(stream.stream)
+app.command("serve")(serve.serve)
 app.command("words")(words.words)
 app.command("convert")(convert.convert)
+app.command("correct")(correct.correct)
 app.command("extract")(extract.extract)
 app.command("report")(report.report)
+app.command("plot")(plot.plot)
 app.command("verify")(verify.verify)
 app.command("calibrate")(calibrate.calibrate)
 app.command("embed")(embed.embed)
+app.command("enrol")(enrol.enrol)
+app.command("link")(link.link)
 app.command("score")(score.score)
 app.command("tune")(tune.tune)
 app.add_typer(models.app, name="models")

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from diarize.cli import completion
+from diarize.cli.names import EnrolOption, SharedNamesOption, named
 from diarize.cli.terminal import (
     ChannelOption,
     ConfigOption,
@@ -26,6 +28,7 @@ from diarize.formats.registry import FORMATS, by_name
 
 if TYPE_CHECKING:
     from diarize.batch import Progress, Summary
+    from diarize.enrolment import KnownVoice
 
 SHOWN = 10
 """Failures that are named on the terminal; summary.json has all."""
@@ -45,7 +48,13 @@ def batch(
         typer.Option("--output", "-o", help="Folder for the results and the ledger.", show_default=False),
     ],
     form: Annotated[
-        str, typer.Option("--format", "-f", help=f"Of the results: {', '.join(FORMATS)}.")
+        str,
+        typer.Option(
+            "--format",
+            "-f",
+            help=f"Of the results: {', '.join(FORMATS)}.",
+            autocompletion=completion.formats,
+        ),
     ] = "rttm",
     workers: Annotated[
         int | None,
@@ -91,7 +100,9 @@ def batch(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the names of what there is to do; write nothing.")
     ] = False,
-    runner: Annotated[str, typer.Option(help="local (processes) or ray.")] = "local",
+    runner: Annotated[
+        str, typer.Option(help="local (processes) or ray.", autocompletion=completion.runners)
+    ] = "local",
     address: Annotated[
         str | None, typer.Option(help="Of a Ray cluster; default: one on this machine.", show_default=False)
     ] = None,
@@ -101,6 +112,8 @@ def batch(
     engine: EngineOption = None,
     precision: PrecisionOption = None,
     overlap: OverlapOption = None,
+    enrol: EnrolOption = None,
+    shared_names: SharedNamesOption = False,
 ) -> None:
     """Diarize a corpus into a folder, on all cores; whatever ends it, run again it goes on where it was.
 
@@ -117,21 +130,27 @@ def batch(
     is 1 if any failed.
     """
     from diarize.batch import configured, run_batch
+    from diarize.batch.worker import make_diarizer
 
     by_name(form)
     counts = {"num_speakers": num_speakers, "min_speakers": min_speakers, "max_speakers": max_speakers}
     Bounds.of(*counts.values())
     given = {"model": model, "device": device, "engine": engine, "precision": precision, "overlap": overlap}
     asked = configured(Config.load(config) if config else Config(), **given)
+    people = named(enrol)
+    known: list[KnownVoice] = []
     if not dry_run:
         fetch_weights(asked)
+        if people:
+            known = make_diarizer(configured(asked, overlap="off")).enrol(people)
     with bar() as show:
         summary = run_batch(
             manifests, output, config=asked, options=counts | {"channel": channel}, format=form,
             workers=workers, threads=threads, timeout_s=timeout,
             max_memory=None if max_memory is None else max_memory * 1_000_000,
             overwrite=overwrite, retry_failed=retry_failed, allow_pipes=allow_pipes, dry_run=dry_run,
-            runner=runner, address=address, progress=show, note=note,
+            runner=runner, address=address, enrolled=known, one_to_one=not shared_names,
+            progress=show, note=note,
         )  # fmt: skip
     if dry_run:
         for uri in summary.left:

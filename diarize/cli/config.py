@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from diarize.cli import completion
 from diarize.config import Config, shipped
 
 
@@ -13,7 +14,9 @@ def config(
     name: Annotated[
         str | None,
         typer.Argument(
-            help="A TOML file, or a shipped configuration; default: the defaults.", show_default=False
+            help="A TOML file, or a shipped configuration; default: the defaults.",
+            show_default=False,
+            autocompletion=completion.configurations,
         ),
     ] = None,
     names: Annotated[bool, typer.Option("--list", help="List the shipped configurations.")] = False,

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
+from diarize.cli import completion
 from diarize.cli.terminal import OverwriteOption, finish, output_paths, write_or_say
 from diarize.errors import ConfigError, DiarizeError, FormatError
 from diarize.extract import file_part
@@ -42,6 +43,7 @@ FromOption = Annotated[
         help=f"Format of the files, where their endings do not say it: "
         f"{', '.join(form.name for form in FORMATS.values() if form.read)}.",
         show_default=False,
+        autocompletion=completion.readable_formats,
     ),
 ]
 
@@ -62,7 +64,12 @@ def convert(
     ],
     to: Annotated[
         str | None,
-        typer.Option("--to", help=f"Format to write: {', '.join(FORMATS)}.", show_default=False),
+        typer.Option(
+            "--to",
+            help=f"Format to write: {', '.join(FORMATS)}.",
+            show_default=False,
+            autocompletion=completion.formats,
+        ),
     ] = None,
     source: FromOption = None,
     uri: Annotated[

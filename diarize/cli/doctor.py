@@ -31,6 +31,10 @@ def doctor() -> None:
     """Say what is installed, what is missing and where things are; paste it into bug reports.
 
     Exits with 1 if something needed is missing.
+
+    Example:
+
+    - `diarize doctor > doctor.txt`
     """
     from diarize.engine.machine import available_cores
 

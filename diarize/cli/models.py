@@ -8,15 +8,23 @@ from typing import Annotated
 import typer
 
 from diarize import models
+from diarize.cli import completion
 from diarize.cli.terminal import fetch_progress
 from diarize.errors import ModelError
 
-app = typer.Typer(help="List the models, fetch them, show where they are.")
+app = typer.Typer()
 
 
 @app.callback(invoke_without_command=True)
 def models_command(context: typer.Context) -> None:
-    """List the models, fetch them, show where they are."""
+    """List the models, fetch them, show where they are.
+
+    Examples:
+
+    - `diarize models` lists them
+
+    - `diarize models pull campplus-zh-en` fetches one
+    """
     if context.invoked_subcommand is None:
         list_models()
 
@@ -26,6 +34,10 @@ def list_models() -> None:
     """List every model by name: embedding size, whether it is on disk and where, licence, description.
 
     In a pipe the columns are separated by tabs, have no heading, and the path is one of them.
+
+    Example:
+
+    - `diarize models list | cut -f 1,4` lists names and paths
     """
     rows = [
         (
@@ -61,12 +73,20 @@ def list_models() -> None:
 
 @app.command("pull")
 def pull(
-    names: Annotated[list[str] | None, typer.Argument(help="What to fetch.")] = None,
+    names: Annotated[
+        list[str] | None, typer.Argument(help="What to fetch.", autocompletion=completion.assets)
+    ] = None,
     everything: Annotated[bool, typer.Option("--all", help="Fetch all that there is.")] = False,
 ) -> None:
     """Fetch models that are not on disk yet, and print where each one is.
 
     One that cannot be fetched does not stop the others; all that failed are named at the end.
+
+    Examples:
+
+    - `diarize models pull campplus-zh-cn sample`
+
+    - `diarize models pull --all`, before a machine loses its network
     """
     if everything:
         names = list(models.ASSETS)
@@ -88,8 +108,17 @@ def pull(
 
 
 @app.command("where")
-def where(name: Annotated[str, typer.Argument(metavar="NAME", help="A model's name.")]) -> None:
-    """Print the path of a model that is on disk; fetch nothing."""
+def where(
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="A model's name.", autocompletion=completion.assets)
+    ],
+) -> None:
+    """Print the path of a model that is on disk; fetch nothing.
+
+    Example:
+
+    - `sha256sum $(diarize models where campplus-zh-en)`
+    """
     asset = models.find(name)
     state = asset.state()
     if state != "cached":

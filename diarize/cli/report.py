@@ -9,6 +9,7 @@ import typer
 
 from diarize.cli.convert import read_file
 from diarize.cli.extract import recording_of
+from diarize.cli.names import EnrolOption, SharedNamesOption, known_voices, named, who_is_who
 from diarize.cli.run import diarize_file, is_stdin
 from diarize.cli.terminal import (
     ChannelOption,
@@ -76,6 +77,8 @@ def report(
     precision: PrecisionOption = None,
     threads: ThreadsOption = None,
     overlap: OverlapOption = None,
+    enrol: EnrolOption = None,
+    shared_names: SharedNamesOption = False,
 ) -> None:
     """Write one HTML file that shows who spoke when, plays it, and lets you correct it.
 
@@ -97,15 +100,21 @@ def report(
     loading |= {"overlap": overlap}
     if is_stdin(audio):
         raise ConfigError("a page is made of a file, which is read twice; save standard input to one first")
+    people = named(enrol)
     path = Path(f"{audio.stem}.html") if output is None else output
     check_output(path, audio, overwrite)
     if turns is None:
         if uri is not None:
             raise ConfigError("--uri says which recording of --turns is meant; name that file as well")
         diarizer = load_diarizer(config, **loading)
-        found = diarize_file(diarizer, audio, audio.name, channel=channel, **counts)
+        voices = known_voices(diarizer, people)
+        naming = {"enrolled": voices, "one_to_one": not shared_names}
+        found = diarize_file(diarizer, audio, audio.name, channel=channel, **counts, **naming)
+        for line in who_is_who(found, voices, audio):
+            note(line)
     else:
-        given = [name for name, value in ({"config": config} | counts | loading).items() if value is not None]
+        only = {"config": config} | counts | loading | {"enrol": enrol, "shared_names": shared_names or None}
+        given = [name for name, value in only.items() if value is not None]
         if given:
             raise ConfigError(
                 f"--{given[0].replace('_', '-')} is for finding out who speaks: {turns} says it already"

@@ -6,12 +6,16 @@ import shutil
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from diarize.cli import completion
+from diarize.cli.names import EnrolOption, SharedNamesOption, known_voices, named, who_is_who
 from diarize.cli.terminal import (
     ChannelOption,
     ConfigOption,
@@ -37,7 +41,6 @@ from diarize.errors import ConfigError, DiarizeError
 from diarize.formats.registry import FORMATS, Output, Recording, by_name
 
 if TYPE_CHECKING:
-    from diarize.pipeline import Diarizer
     from diarize.result import Diarization
 
 
@@ -58,14 +61,36 @@ def run(
         ),
     ] = None,
     form: Annotated[
-        str, typer.Option("--format", "-f", help=f"With -o: {', '.join(FORMATS)}.", show_default=True)
+        str,
+        typer.Option(
+            "--format",
+            "-f",
+            help=f"With -o: {', '.join(FORMATS)}.",
+            show_default=True,
+            autocompletion=completion.formats,
+        ),
     ] = "rttm",
+    keep: Annotated[
+        bool,
+        typer.Option(
+            "--keep",
+            help="With -o FOLDER, write NAME.diarize too: the voices, for `diarize correct` and `link`.",
+        ),
+    ] = False,
     show: Annotated[bool, typer.Option("--show", help="With -o, print the turns as well.")] = False,
     num_speakers: NumSpeakersOption = None,
     min_speakers: MinSpeakersOption = None,
     max_speakers: MaxSpeakersOption = None,
     overwrite: OverwriteOption = False,
     channel: ChannelOption = None,
+    channels: Annotated[
+        str,
+        typer.Option(
+            "--channels",
+            help="mix (all channels are averaged) or split (one person a channel, as in calls recorded in "
+            "stereo; what is heard of the others in a channel is left out).",
+        ),
+    ] = "mix",
     config: ConfigOption = None,
     model: ModelOption = None,
     device: DeviceOption = None,
@@ -73,6 +98,8 @@ def run(
     precision: PrecisionOption = None,
     threads: ThreadsOption = None,
     overlap: OverlapOption = None,
+    enrol: EnrolOption = None,
+    shared_names: SharedNamesOption = False,
 ) -> None:
     """Say who spoke when.
 
@@ -88,10 +115,26 @@ def run(
 
     - `diarize run interview.mp4 -o turns -f textgrid` writes turns/interview.TextGrid, for Praat
 
+    - `diarize run meeting.wav -o turns --keep` leaves what `diarize correct` needs, turns/meeting.diarize
+
+    - `diarize run call.wav --channels split` one person a channel, in a call recorded in stereo
+
+    - `diarize run meeting.m4a --enrol Alice=alice.wav --enrol voices/` calls known voices by their names
+
     One file that fails does not stop the others; it is named at the end, and the exit status is 1.
     """
     Bounds.of(num_speakers, min_speakers, max_speakers)  # refuse contradictions before any work
     counts = {"num_speakers": num_speakers, "min_speakers": min_speakers, "max_speakers": max_speakers}
+    people = named(enrol)
+    if channels not in ("mix", "split"):
+        raise ConfigError(f"--channels must be mix or split, got {channels!r}")
+    if channels == "split":
+        given = {"channel": channel, **counts, "keep": keep or None, "shared-names": shared_names or None}
+        for name, value in given.items():
+            if value is not None:
+                raise ConfigError(
+                    f"--channels split takes each channel for one person, without --{name.replace('_', '-')}"
+                )
     to_pipe = output is not None and str(output) == "-"
     paths: list[Path] = []
     chosen = by_name(form)
@@ -101,10 +144,15 @@ def run(
         raise ConfigError(
             f"two of the files have one name, which {chosen.name} could not tell apart; run them one by one"
         )
+    kept: list[Path] = []
     if output is not None and not to_pipe:
-        paths = output_paths(
-            [Path("stdin") if is_stdin(file) else file for file in files], output, chosen.ending, overwrite
-        )
+        names = [Path("stdin") if is_stdin(file) else file for file in files]
+        paths = output_paths(names, output, chosen.ending, overwrite)
+        kept = output_paths(names, output, ".diarize", overwrite) if keep else []
+    elif keep:
+        raise ConfigError("--keep writes beside the turns; say which folder: -o FOLDER")
+    from diarize.channels import by_channel
+
     diarizer = load_diarizer(
         config,
         model=model,
@@ -114,16 +162,21 @@ def run(
         threads=threads,
         overlap=overlap,
     )
+    known = known_voices(diarizer, people)
+    naming = {"enrolled": known, "one_to_one": not shared_names}
     failed = []
     pipe = Output(chosen.name, lambda text: typer.echo(text, nl=False))
     for i, file in enumerate(files):
         title = f"{file.name} ({i + 1}/{len(files)})" if len(files) > 1 else file.name
         try:
             begun = time.monotonic()
-            found = diarize_file(diarizer, file, title, channel=channel, **counts)
+            if channels == "split":
+                found = diarize_file(partial(by_channel, diarizer), file, title, enrolled=known)
+            else:
+                found = diarize_file(diarizer, file, title, channel=channel, **counts, **naming)
             taken = time.monotonic() - begun
             if to_pipe:
-                pipe.push(Recording(found.uri, found.turns, found.duration))
+                pipe.push(Recording(found.uri, found.turns, found.duration, found.matches))
             if not output or (show and not to_pipe):
                 if len(files) > 1:
                     typer.echo(f"== {file}")
@@ -131,14 +184,18 @@ def run(
             if paths:
                 write_or_say(paths[i], found.to(chosen.name))
                 typer.echo(f"wrote {paths[i]}" if show else str(paths[i]))
+            if kept and found.kept is not None:
+                write_or_say(kept[i], found.kept.to_bytes())
             note(summary(found, file, taken))
+            for line in who_is_who(found, known, file):
+                note(line)
         except DiarizeError as error:
             failed.append(str(error))
     pipe.close()
     finish(failed, len(files))
 
 
-def diarize_file(diarizer: Diarizer, file: Path, title: str, **options: Any) -> Diarization:
+def diarize_file(diarizer: Callable[..., Diarization], file: Path, title: str, **options: Any) -> Diarization:
     """One recording, with a bar over its seconds."""
     from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
@@ -156,7 +213,7 @@ def diarize_file(diarizer: Diarizer, file: Path, title: str, **options: Any) -> 
         def progress(done_s: float, total_s: float | None) -> None:
             bar.update(task, completed=done_s, total=total_s)
 
-        uri = "stdin" if is_stdin(file) else None
+        uri = "stdin" if is_stdin(file) else options.pop("uri", None)
         return diarizer(source, uri=uri, progress=progress, **options)
 
 

@@ -1,11 +1,11 @@
-"""What the words of `diarize stream` mean: SOURCE, --latency, --enrol, -o."""
+"""What the words of `diarize stream` mean: SOURCE, --latency, -o."""
 
 from __future__ import annotations
 
 import math
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -126,17 +126,6 @@ def seconds_of(latency: str) -> float | None:
     if math.isnan(seconds):
         raise ConfigError(f"--latency must be seconds, or none for no limit, got {latency!r}")
     return None if seconds == math.inf else seconds
-
-
-def enrolled(pairs: Sequence[str]) -> dict[str, list[Path]] | None:
-    """NAME=FILE, each, as what `Diarizer.stream` takes; ConfigError for anything else."""
-    voices: dict[str, list[Path]] = {}
-    for pair in pairs:
-        name, sign, file = pair.partition("=")
-        if not (name.strip() and sign and file):
-            raise ConfigError(f"--enrol must be NAME=FILE, got {pair!r}; for example --enrol Ann=ann.wav")
-        voices.setdefault(name, []).append(Path(file))
-    return voices or None
 
 
 def check_output(path: Path | None, overwrite: bool) -> None:

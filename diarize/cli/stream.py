@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Self
 
 import typer
 
-from diarize.cli.sound import check_output, enrolled, is_microphone, name_of, open_source, plain, seconds_of
+from diarize.cli.names import EnrolOption, SharedNamesOption, known_voices, named, who_is_who
+from diarize.cli.sound import check_output, is_microphone, name_of, open_source, plain, seconds_of
 from diarize.cli.terminal import (
     ChannelOption,
     ConfigOption,
@@ -95,15 +96,8 @@ def stream(
         int | None, typer.Option("--channels", min=1, help="Raw sound, mic: how many channels.")
     ] = None,
     channel: ChannelOption = None,
-    enrol: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--enrol",
-            metavar="NAME=FILE",
-            help="A voice to call by its name; again for more.",
-            show_default=False,
-        ),
-    ] = None,
+    enrol: EnrolOption = None,
+    shared_names: SharedNamesOption = False,
     num_speakers: NumSpeakersOption = None,
     min_speakers: MinSpeakersOption = None,
     max_speakers: MaxSpeakersOption = None,
@@ -133,7 +127,7 @@ def stream(
     - `diarize stream mic --enrol Ann=ann.wav --enrol Bob=bob.wav | jq .speaker`
     """
     Bounds.of(num_speakers, min_speakers, max_speakers)  # refuse what cannot be before any work
-    known = enrolled(enrol or [])
+    people = named(enrol)
     form = to or (Form.text if sys.stdout.isatty() else Form.jsonl)
     if hypothesis and form != Form.jsonl:
         raise ConfigError("--hypothesis is for --to jsonl; a terminal shows the guess in its last line")
@@ -161,6 +155,7 @@ def stream(
             threads=threads,
             overlap=overlap,
         )
+        known = known_voices(diarizer, people)
         live = stack.enter_context(
             diarizer.stream(
                 latency_s=latency_s,
@@ -169,6 +164,7 @@ def stream(
                 min_speakers=min_speakers,
                 max_speakers=max_speakers,
                 enrolled=known,
+                one_to_one=not shared_names,
                 uri=name_of(source),
             )
         )
@@ -187,7 +183,10 @@ def stream(
             except DiarizeError as error:
                 failed.append(str(error))
         if not settings.quiet:
-            for line in summary(live, sound, latency_s, taken):
+            for line in (
+                *summary(live, sound, latency_s, taken),
+                *who_is_who(live.result(), known, sound.name),
+            ):
                 note(line)
     finish(failed, 1)
     if isinstance(failure, OSError) and not stop.signal:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from diarize import models
+from diarize.cli import completion
 from diarize.errors import ConfigError, DiarizeError
 
 if TYPE_CHECKING:
@@ -42,16 +43,28 @@ ConfigOption = Annotated[
         "--config",
         "-c",
         help="A TOML file, or a shipped one by name: default, meeting, telephone, 3dspeaker.",
+        autocompletion=completion.configurations,
     ),
 ]
 ModelOption = Annotated[
     str | None,
-    typer.Option("--model", help="A name from `diarize models`, or the path of a CAM++ checkpoint."),
+    typer.Option(
+        "--model",
+        help="A name from `diarize models`, or the path of a CAM++ checkpoint.",
+        autocompletion=completion.networks,
+    ),
 ]
-DeviceOption = Annotated[str | None, typer.Option("--device", help="auto, cpu, cuda, cuda:1, ...")]
+DeviceOption = Annotated[
+    str | None,
+    typer.Option("--device", help="auto, cpu, cuda, cuda:1, ...", autocompletion=completion.devices),
+]
 EngineOption = Annotated[
     str | None,
-    typer.Option("--engine", help="What computes the network: auto, openvino (CPUs) or torch (CPUs, CUDA)."),
+    typer.Option(
+        "--engine",
+        help="What computes the network: auto, openvino (CPUs) or torch (CPUs, CUDA).",
+        autocompletion=completion.engines,
+    ),
 ]
 PrecisionOption = Annotated[
     str | None,
@@ -59,6 +72,7 @@ PrecisionOption = Annotated[
         "--precision",
         help="f32, bf16 (faster; scores move in the third digit), int8 (faster still; dense windows "
         "of campplus-zh-en, scores move in the second) or auto: bf16 if possible.",
+        autocompletion=completion.precisions,
     ),
 ]
 ThreadsOption = Annotated[
@@ -76,6 +90,7 @@ OverlapOption = Annotated[
         help="Where two people speak at once: assign (both have a turn), detect (one has), off (not "
         "looked for; a fifth faster). Default: as configured, assign.",
         show_default=False,
+        autocompletion=completion.overlaps,
     ),
 ]
 ChannelOption = Annotated[

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from diarize.cli import completion
+from diarize.cli.names import EnrolOption, SharedNamesOption, known_voices, named, who_is_who
 from diarize.cli.run import diarize_file, is_stdin
 from diarize.cli.terminal import (
     ChannelOption,
@@ -63,6 +65,7 @@ def words(
             "-f",
             help=f"{', '.join(WRITERS)}; default: the ending of -o, else txt, a readable transcript.",
             show_default=False,
+            autocompletion=completion.word_formats,
         ),
     ] = None,
     form: Annotated[
@@ -71,6 +74,7 @@ def words(
             "--from",
             help=f"The transcript's format, where its content does not tell: {', '.join(FORMS)}.",
             show_default=False,
+            autocompletion=completion.one_of(FORMS),
         ),
     ] = None,
     uri: Annotated[
@@ -89,6 +93,8 @@ def words(
     precision: PrecisionOption = None,
     threads: ThreadsOption = None,
     overlap: OverlapOption = None,
+    enrol: EnrolOption = None,
+    shared_names: SharedNamesOption = False,
 ) -> None:
     """Say who said which word.
 
@@ -114,6 +120,7 @@ def words(
         "threads": threads,
         "overlap": overlap,
     }
+    people = named(enrol)
     to_pipe = output is None or str(output) == "-"
     write = WRITERS[_chosen(to, None if to_pipe else output)]
     if output is not None and not to_pipe:
@@ -121,9 +128,8 @@ def words(
     said = _read(transcript, form, uri)
     turns: list[Spoken]
     if not is_stdin(source) and any(source.name.lower().endswith(ending) for ending in ENDINGS):
-        useless = [
-            name for name, given in (counts | loading | {"channel": channel}).items() if given is not None
-        ]
+        only = counts | loading | {"channel": channel, "enrol": enrol, "shared_names": shared_names or None}
+        useless = [name for name, given in only.items() if given is not None]
         if useless or config is not None:
             given = (["config"] if config is not None else []) + useless
             raise ConfigError(
@@ -132,7 +138,11 @@ def words(
         recording, turns = _of_turns(source, uri, transcript)
     else:
         diarizer = load_diarizer(config, **loading)
-        found = diarize_file(diarizer, source, source.name, channel=channel, **counts)
+        known = known_voices(diarizer, people)
+        naming = {"enrolled": known, "one_to_one": not shared_names}
+        found = diarize_file(diarizer, source, source.name, channel=channel, **counts, **naming)
+        for line in who_is_who(found, known, source):
+            note(line)
         recording, turns = found.uri, list(found.exclusive.turns)
     given_words = assign(said.words, turns)
     text = write(given_words, recording)

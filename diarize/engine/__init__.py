@@ -13,6 +13,7 @@ threads (law 8), bit for bit: a call runs on one thread, several calls run side 
 from __future__ import annotations
 
 import importlib.util
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,10 @@ from diarize.engine.machine import has_bf16, has_cuda
 from diarize.errors import ConfigError
 
 __all__ = ["Engine", "Features", "open_engine", "unit"]
+
+# OpenVINO tells Google Analytics of each import and conversion, unless it cannot find the package that does.
+# Here is the one place that comes before all of its imports.
+sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
 
 
 def open_engine(

@@ -241,18 +241,28 @@ def store(folder: Path, program: str, model: Any) -> None:
     import openvino
 
     def write(work: Path) -> None:
-        openvino.save_model(model, work.with_suffix(".xml"), compress_to_fp16=False)
+        try:
+            openvino.save_model(model, work.with_suffix(".xml"), compress_to_fp16=False)
+        except RuntimeError as error:  # its way of saying that the disk is full
+            raise OSError(f"the disk is full? ({' '.join(str(error).split())})") from error
 
     keep(folder, program, write, *GRAPH)
 
 
 def keep(folder: Path, name: str, write: Callable[[Path], Any], *endings: str) -> None:
-    """Have files written beside their places, move them there, and note last what they are."""
+    """Have files written beside their places, move them there, and note last what they are.
+
+    The folder's lock must be held: what processes that were killed, or had no room, left there is removed.
+    """
     work = folder / f".{name}-{os.getpid()}"
-    write(work)
-    noted = {ending: file_sha256(work.with_suffix(f".{ending}")) for ending in endings}
-    for ending in noted:
-        os.replace(work.with_suffix(f".{ending}"), folder / f"{name}.{ending}")
-    note = work.with_suffix(".json")
-    note.write_text(json.dumps(noted), encoding="utf-8")
-    os.replace(note, folder / f"{name}.json")
+    try:
+        write(work)
+        noted = {ending: file_sha256(work.with_suffix(f".{ending}")) for ending in endings}
+        for ending in noted:
+            os.replace(work.with_suffix(f".{ending}"), folder / f"{name}.{ending}")
+        note = work.with_suffix(".json")
+        note.write_text(json.dumps(noted), encoding="utf-8")
+        os.replace(note, folder / f"{name}.json")
+    finally:
+        for left in folder.glob(f".{name}-*"):
+            left.unlink(missing_ok=True)

@@ -21,6 +21,9 @@ NO_NAME = "<NA>"
 MAX_BYTES = 100_000_000
 """The largest file that is read; a day of talk is a hundredth of it."""
 
+LATEST_S = 1e9
+"""The latest time that is read or written, 31 years in: what lies beyond is no recording's."""
+
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
 
 
@@ -82,6 +85,8 @@ def parse_seconds(text: str, what: str, where: str) -> float:
     value = float(text) if _NUMBER.fullmatch(text) else math.nan
     if not math.isfinite(value):
         raise FormatError(f"{where}: {what} must be a number of seconds, got {text!r}")
+    if abs(value) > LATEST_S:
+        raise FormatError(f"{where}: {what} must be at most {LATEST_S:.0f} s, got {text[:40]}")
     return value
 
 

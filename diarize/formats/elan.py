@@ -118,6 +118,10 @@ class _Document:
             raise FormatError(
                 f"{self.path}:{error.lineno}: must be XML: {expat.ErrorString(error.code)}"
             ) from error
+        except FormatError:
+            raise
+        except (LookupError, ValueError, TypeError) as error:  # of Python's codecs
+            raise FormatError(f"{self.path}:1: must be XML in an encoding that it has: {error}") from error
 
     def doctype(self, *_: Any) -> None:
         raise FormatError(f"{self.where}: must not have a DOCTYPE; ELAN writes none")

@@ -2,12 +2,14 @@
 
     {"schema": "diarize/1", "uri": "meeting", "duration": 30.0,
      "turns": [{"start": 0.512, "end": 3.7126875, "speaker": "Anna", "confidence": 0.98}],
-     "speakers": [{"name": "Anna", "speaking_time": 3.2006875}]}
+     "speakers": [{"name": "Anna", "speaking_time": 3.2006875,
+                   "match": {"name": "Anna", "score": 0.71, "threshold": 0.55, "recognised": true}}]}
 
     {"uri": "meeting", "start": 0.512, "end": 3.7126875, "speaker": "Anna", "confidence": 0.98}
 
 The first is defined by ``docs/schema/diarize-1.json`` (JSON Schema 2020-12). The version grows when a reader
-of the old one would misunderstand; fields may be added without. JSON lines are for pipes (``grep``, ``jq``,
+of the old one would misunderstand; fields may be added without. Speakers have a ``match`` where voices were
+enrolled. JSON lines are for pipes (``grep``, ``jq``,
 ``pandas.read_json(lines=True)``): every line stands alone, those of many recordings can be joined, and as in
 RTTM a recording without turns leaves none.
 
@@ -31,7 +33,7 @@ from .rows import Recording, checked_turn, checked_turns, confidence_of, encodab
 from .seglst import recordings_of
 
 if TYPE_CHECKING:
-    from diarize.result import Turn
+    from diarize.result import Match, Turn
 
 SCHEMA = "diarize/1"
 DECIMALS = 7
@@ -47,11 +49,14 @@ def format_json(recording: Recording) -> str:
     FormatError
         for impossible times.
     """
-    turns = checked_turns(recording)
+    turns = _lasting(recording)
     times: dict[str, float] = {}
     for turn in turns:
         times[turn.speaker] = times.get(turn.speaker, 0.0) + turn.end - turn.start
-    speakers = [{"name": encodable(name), "speaking_time": _seconds(time)} for name, time in times.items()]
+    speakers = [
+        {"name": encodable(name), "speaking_time": _seconds(time)} | _match(recording.matches.get(name))
+        for name, time in times.items()
+    ]
     duration = None if recording.duration is None else _seconds(recording.duration)
     parts = {
         "schema": _dumped(SCHEMA),
@@ -68,7 +73,7 @@ def format_jsonl(recordings: Sequence[Recording]) -> str:
     return "".join(
         _dumped({"uri": encodable(recording.uri)} | _fields(turn)) + "\n"
         for recording in recordings
-        for turn in checked_turns(recording)
+        for turn in _lasting(recording)
     )
 
 
@@ -98,7 +103,8 @@ def read_json(path: str | os.PathLike[str]) -> list[Recording]:
         raise FormatError(f"{where}: duration must be >= 0, got {duration:g}")
     lines = lines_of(text, "turns")
     turns = [_turn(entry, f"{path}:{line}") for entry, line in zip(document["turns"], lines, strict=False)]
-    return [Recording(uri, tuple(sorted(turns)), duration)]
+    matches = _matches(document.get("speakers"), text, f"{path}")
+    return [Recording(uri, tuple(sorted(turns)), duration, matches)]
 
 
 def read_jsonl(path: str | os.PathLike[str]) -> list[Recording]:
@@ -128,6 +134,38 @@ def _turn(entry: Any, where: str) -> Turn:
     start, end = number_of(entry, "start", where), number_of(entry, "end", where)
     sure = None if entry.get("confidence") is None else number_of(entry, "confidence", where)
     return checked_turn(start, end, text_of(entry, "speaker", where), where, sure)
+
+
+def _match(match: Match | None) -> dict[str, Any]:
+    """The field that says which known voice a speaker is, or sounds most like; without one, no field."""
+    if match is None:
+        return {}
+    figures = {"score": round(match.score, 6), "threshold": round(match.threshold, 6)}
+    return {"match": {"name": encodable(match.name), **figures, "recognised": match.recognised}}
+
+
+def _matches(speakers: Any, text: str, path: str) -> dict[str, Match]:
+    """What `_match` wrote of each speaker."""
+    from diarize.result import Match
+
+    found: dict[str, Match] = {}
+    if not isinstance(speakers, list):
+        return found
+    for entry, line in zip(speakers, lines_of(text, "speakers"), strict=False):
+        match, where = entry.get("match") if isinstance(entry, dict) else None, f"{path}:{line}"
+        if match is None:
+            continue
+        if not isinstance(match, dict) or not isinstance(match.get("recognised"), bool):
+            raise FormatError(f'{where}: match must be an object with "recognised", true or false')
+        score, threshold = number_of(match, "score", where), number_of(match, "threshold", where)
+        name = text_of(match, "name", where)
+        found[text_of(entry, "name", where)] = Match(name, score, threshold, match["recognised"])
+    return found
+
+
+def _lasting(recording: Recording) -> list[Any]:
+    """The turns that last, in the decimals that are written: one that did not could not be read back."""
+    return [turn for turn in checked_turns(recording) if _seconds(turn.end) > _seconds(turn.start)]
 
 
 def _fields(turn: Any) -> dict[str, Any]:

@@ -16,14 +16,16 @@ from typing import TYPE_CHECKING
 
 from diarize.errors import FormatError
 
+from . import LATEST_S, clean_name, csv_, elan, json_, seglst, stm
 from . import audacity as labels
-from . import clean_name, csv_, elan, json_, seglst, stm
 from . import line_formats as lines
 from . import textgrid as tg
 from .rows import Recording, SpeakerTurn
 
 if TYPE_CHECKING:
     from pyannote.core import Annotation
+
+    from diarize.result import Match
 
 __all__ = [
     "ENDINGS", "FORMATS", "Format", "Output", "Recording", "by_ending", "by_name", "chosen",
@@ -142,16 +144,28 @@ def format_recordings(recordings: Sequence[Recording], name: str) -> str:
                 f"two recordings are called {recording.uri!r}, which {form.name} cannot tell apart"
             )
         seen.add(recording.uri)
+        if recording.duration is not None and not 0 <= recording.duration <= LATEST_S:
+            raise FormatError(
+                f"{recording.uri}: duration must be from 0 to {LATEST_S:.0f} s, got {recording.duration}"
+            )
     return form.write(recordings)
 
 
-def format_turns(turns: Iterable[SpeakerTurn], uri: str, name: str, *, duration: float | None = None) -> str:
+def format_turns(
+    turns: Iterable[SpeakerTurn],
+    uri: str,
+    name: str,
+    *,
+    duration: float | None = None,
+    matches: Mapping[str, Match] | None = None,
+) -> str:
     """The turns of one recording in the format of this name.
 
     duration : seconds of audio, which JSON, TextGrid and UEM state
+    matches : which known voices the speakers are, which JSON states
     Raises FormatError for an unknown name and for impossible times.
     """
-    return format_recordings([Recording(uri, tuple(turns), duration)], name)
+    return format_recordings([Recording(uri, tuple(turns), duration, matches or {})], name)
 
 
 def read_recordings(path: str | os.PathLike[str], name: str | None = None) -> list[Recording]:

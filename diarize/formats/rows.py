@@ -8,18 +8,18 @@ from __future__ import annotations
 
 import math
 import unicodedata
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from diarize.errors import FormatError
 
-from . import NO_NAME, clean_name, parse_seconds, to_ms
+from . import LATEST_S, NO_NAME, clean_name, parse_seconds, to_ms
 
 if TYPE_CHECKING:
     from pyannote.core import Annotation
 
-    from diarize.result import Turn
+    from diarize.result import Match, Turn
 
 
 class SpeakerTurn(Protocol):
@@ -48,11 +48,13 @@ class Recording:
     uri : the recording's name
     turns : in order of time; they may overlap, those of one speaker too
     duration : seconds of audio; None where the format does not say
+    matches : the known voice that a speaker sounds most like; of JSON, where voices were enrolled
     """
 
     uri: str
     turns: Sequence[SpeakerTurn]
     duration: float | None = None
+    matches: Mapping[str, Match] = field(default_factory=dict, hash=False)
 
     @property
     def annotation(self) -> Annotation:
@@ -94,6 +96,10 @@ def checked_turns(recording: Recording) -> list[SpeakerTurn]:
                 f"turn {number} of {recording.uri}: times must be finite with 0 <= start <= end, "
                 f"got {turn.start} to {turn.end}"
             )
+        if turn.end > LATEST_S:
+            raise FormatError(
+                f"turn {number} of {recording.uri}: end must be at most {LATEST_S:.0f} s, got {turn.end:g}"
+            )
     return sorted(turns, key=lambda turn: (turn.start, turn.end, turn.speaker, confidence_of(turn) or 0.0))
 
 
@@ -119,7 +125,7 @@ def tiers_of(rows: Iterable[Row]) -> dict[str, list[tuple[int, int]]]:
     those that touch stay two.
     """
     tiers: dict[str, list[tuple[int, int]]] = {}
-    for row in sorted(rows):
+    for row in sorted(rows, key=lambda row: row[:3]):
         spans = tiers.setdefault(row.speaker, [])
         if spans and row.start < spans[-1][1]:
             spans[-1] = (spans[-1][0], max(spans[-1][1], row.end))
@@ -158,6 +164,8 @@ def checked_turn(start: float, end: float, speaker: str, where: str, confidence:
 
     if not (math.isfinite(start) and math.isfinite(end)):
         raise FormatError(f"{where}: times must be finite, got {start} to {end}")
+    if end > LATEST_S:
+        raise FormatError(f"{where}: end must be at most {LATEST_S:.0f} s, got {end:g}")
     start, end = round(start, 7), round(end, 7)
     if start < 0:
         raise FormatError(f"{where}: start must be >= 0, got {start:g}")

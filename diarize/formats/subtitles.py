@@ -13,7 +13,6 @@ understood here on the way in as well. WebVTT has voice tags: W3C, *WebVTT: The 
 from __future__ import annotations
 
 import html
-import math
 import os
 import re
 import unicodedata
@@ -23,7 +22,7 @@ from itertools import pairwise
 
 from diarize.errors import FormatError
 
-from . import newlines, read_text, to_ms
+from . import LATEST_S, newlines, read_text, to_ms
 
 _TIME = r"(?:(\d{1,4}):)?([0-5]?\d):([0-5]?\d)[.,](\d{1,3})"
 _TIMES = re.compile(rf"\s*{_TIME}\s*-->\s*{_TIME}(?:\s.*)?", re.ASCII)
@@ -169,9 +168,10 @@ def parse_vtt(text: str, name: str = "<vtt>") -> list[Cue]:
 def _in_order(cues: Iterable[Cue]) -> list[tuple[int, int, Cue]]:
     rows = []
     for number, cue in enumerate(cues, start=1):
-        if not (0 <= cue.start <= cue.end and math.isfinite(cue.end)):
+        if not 0 <= cue.start <= cue.end <= LATEST_S:  # NaN is not, either
             raise FormatError(
-                f"cue {number}: times must be finite with 0 <= start <= end, got {cue.start} to {cue.end}"
+                f"cue {number}: times must be finite with 0 <= start <= end <= {LATEST_S:.0f} s, "
+                f"got {cue.start} to {cue.end}"
             )
         start = to_ms(cue.start)
         rows.append((start, max(to_ms(cue.end), start + 1), cue))

@@ -52,7 +52,7 @@ def read_trials(path: str | os.PathLike[str]) -> list[Trial]:
             )
         a, b = folder / fields[1], folder / fields[2]
         for file in (a, b):
-            if not file.is_file():
+            if not os.path.isfile(file):  # not Path.is_file, which raises where a name is too long
                 raise FormatError(f"{where}: no such file: {file}")
         if a == b:
             raise FormatError(f"{where}: a recording says nothing compared with itself: {a}")

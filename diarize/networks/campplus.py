@@ -36,6 +36,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from diarize.errors import ModelError
+from diarize.networks.checkpoint import check_archive, check_sizes
 
 SEGMENT_FRAMES = 100
 """Length of the context mask's local average, in strided frames (2 s)."""
@@ -334,11 +335,17 @@ class CAMPPlus(nn.Module):
         in the file is executed.
         """
         try:
+            check_archive(path)
             state = torch.load(path, map_location="cpu", weights_only=True)
         except Exception as error:  # torch raises half a dozen unrelated types here
-            raise ModelError(f"{path}: not a PyTorch checkpoint ({str(error).splitlines()[0]})") from None
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            raise ModelError(f"{path}: not a PyTorch checkpoint ({reason})") from None
         try:
-            network = cls(CAMPPlusShape.of(state))
+            check_sizes(state, path)
+            shape = CAMPPlusShape.of(state)
+            with torch.device("meta"):  # whether they fit, before they take memory
+                cls(shape).load_state_dict(state, assign=True)
+            network = cls(shape)
             network.load_state_dict(state)
         except (KeyError, TypeError, AttributeError, ValueError, RuntimeError, ZeroDivisionError) as error:
             reason = str(error).splitlines()[0]

@@ -41,6 +41,7 @@ from torch.nn import functional as F
 from torch.serialization import safe_globals
 
 from diarize.errors import ModelError
+from diarize.networks.checkpoint import check_archive, check_sizes
 from diarize.networks.powerset import POWERSET
 
 TILE = 160_000
@@ -135,6 +136,7 @@ class Segmentation(nn.Module):
         file is executed.
         """
         try:
+            check_archive(path)
             with _loading, safe_globals([(_Placeholder, name) for name in PLACEHOLDERS]):
                 checkpoint = torch.load(path, map_location="cpu", weights_only=True)
         except Exception as error:  # torch raises half a dozen unrelated types here
@@ -142,6 +144,7 @@ class Segmentation(nn.Module):
         try:
             if not isinstance(checkpoint, dict) or not isinstance(checkpoint["state_dict"], dict):
                 raise TypeError("its tensors must be named in a dictionary, 'state_dict'")
+            check_sizes(checkpoint["state_dict"], path)
             network = cls()
             network.load_state_dict(with_filters(checkpoint["state_dict"]))
         except (KeyError, TypeError, AttributeError, ValueError, RuntimeError, IndexError) as error:
