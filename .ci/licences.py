@@ -95,6 +95,7 @@ CARRIED = {
         "sharpyuv": "BSD-3-Clause", "tiff": "libtiff", "webp": "BSD-3-Clause", "webpdemux": "BSD-3-Clause",
         "webpmux": "BSD-3-Clause", "xcb": "MIT", "Xau": "MIT", "zstd": "BSD-3-Clause",
     },
+    "ray": {"jemalloc": "BSD-2-Clause"},
     "sounddevice": {"portaudio*": "MIT"},
 }  # fmt: skip
 """Libraries inside wheels: their licences, as the wheels' files or the libraries' own say; * ends a name."""

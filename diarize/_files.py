@@ -15,11 +15,14 @@ SOUNDS = frozenset(
 """What the files of a folder end in that are taken for recordings."""
 
 
-def atomic_write(path: str | os.PathLike[str], data: str | bytes) -> None:
+def atomic_write(path: str | os.PathLike[str], data: str | bytes, *, durable: bool = False) -> None:
     """Write a whole file or leave what was there: a temporary file beside it, then one rename.
 
     Text is written as UTF-8, its line ends as they are. A link is followed, an existing file keeps its
     permissions, and what is not a regular file (``/dev/stdout``, a pipe) is written to as it is.
+
+    durable : whether it is on the disk before it takes the place of what was there: a power cut then leaves
+        one of the two
 
     Raises
     ------
@@ -36,6 +39,9 @@ def atomic_write(path: str | os.PathLike[str], data: str | bytes) -> None:
     try:
         with open(temporary, "xb") as stream:  # not tempfile: its 0600 would stay on the finished file
             stream.write(content)
+            if durable:
+                stream.flush()
+                os.fsync(stream.fileno())
         if target.exists():
             temporary.chmod(target.stat().st_mode & 0o7777)
         os.replace(temporary, target)

@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from functools import cached_property
+from numbers import Real
 from pathlib import Path
 from typing import Any, TypeGuard
 
@@ -37,6 +38,9 @@ logger = logging.getLogger(__name__)
 Enrolled = Mapping[str, Source | Sequence[Source]] | Sequence[KnownVoice | str | Path]
 """Known voices: names with a recording or several of each, or what `Diarizer.enrol` made of them, or the
 files of voiceprints."""
+
+LONGEST_LATENCY_S = 24 * 3600.0
+"""Who can wait longer than a day can wait for the end."""
 
 Progress = Callable[[float, float | None], None]
 """Called with the seconds of audio done, and those that the recording declares, if it does."""
@@ -196,9 +200,14 @@ class Diarizer:
             if not one_to_one or any(value is not None for value in given):
                 raise ConfigError("a saved stream brings its own options; pass state= alone")
             return restore(state, self.models)
-        if latency_s is not None and not latency_s > 0:
+        if latency_s is not None and not (
+            isinstance(latency_s, Real)
+            and not isinstance(latency_s, bool)
+            and (0 < latency_s <= LONGEST_LATENCY_S or latency_s == math.inf)
+        ):
             raise ConfigError(
-                f"latency_s must be seconds > 0, or None to decide at finish(), got {latency_s}"
+                f"latency_s must be seconds > 0 and <= {LONGEST_LATENCY_S:g}, or None to decide at finish(), "
+                f"got {latency_s!r}"
             )
         if num_speakers is min_speakers is max_speakers is None:
             bounds = self.config.clustering.bounds

@@ -45,7 +45,8 @@ for _row, _line in enumerate(LEVELS.split("\n")):
 
 HEAVY = ("torch", "torchaudio", "av", "scipy", "sklearn", "onnxruntime", "matplotlib", "pyannote", "typer")
 
-# Conveniences of a result, imported when they are called: `print(found)`, a picture in a notebook.
+# Conveniences of a result, imported when they are called: `print(found)`, a picture in a notebook; and the
+# type of what it carries along.
 UPWARD = {("result", "formats"), ("result", "plotting"), ("result", "kept")}
 
 
@@ -59,12 +60,13 @@ MODULES = {name_of(path): path for path in PATHS}
 
 
 def imports(path: Path) -> Iterator[tuple[str, bool]]:
-    """Modules of the package that a module imports, and whether it does so inside a function."""
+    """Modules of the package that a module imports, and whether in a function or for types only."""
     tree = ast.parse(path.read_text("utf-8"))
     inside = {
         id(node)
         for function in ast.walk(tree)
         if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef)
+        or (isinstance(function, ast.If) and ast.unparse(function.test) == "TYPE_CHECKING")
         for node in ast.walk(function)
     }
     for node in ast.walk(tree):

@@ -18,6 +18,7 @@ from diarize import (
     FormatError,
     SpeakerCountWarning,
     StreamFinished,
+    _saving,
 )
 
 
@@ -53,9 +54,9 @@ def test_the_smallest_latency_is_said(diarizer, rate):
     diarizer.stream(latency_s=0.25, sample_rate=rate)
 
 
-@pytest.mark.parametrize("latency_s", [0, -1.0, float("nan")])
+@pytest.mark.parametrize("latency_s", [0, -1.0, float("nan"), 1e305, "2", True])
 def test_what_is_no_latency_is_said(diarizer, latency_s):
-    with pytest.raises(ConfigError, match="latency_s must be seconds > 0, or None to decide at finish"):
+    with pytest.raises(ConfigError, match="latency_s must be seconds > 0 and <= 86400, or None to decide"):
         diarizer.stream(latency_s=latency_s)
 
 
@@ -183,7 +184,7 @@ def test_damage_anywhere_is_refused_or_harmless(diarizer):
 
 
 def test_a_stream_of_another_format_says_so(diarizer, monkeypatch):
-    monkeypatch.setattr("diarize._saving.VERSION", 99)
+    monkeypatch.setitem(_saving.VERSIONS, "stream", 99)
     saved = diarizer.stream(latency_s=1.0).state()
     monkeypatch.undo()
     with pytest.raises(FormatError, match="saved by another version of diarize"):

@@ -78,8 +78,8 @@ def correct(
 ) -> None:
     """Merge, split, rename speakers, say who is not who; the rest follows, in under a second.
 
-    The file of `diarize run --keep` is changed, so that the next correction builds on this one; every step can
-    be undone. Corrections are made in the order of the options below, whatever the order they are given in.
+    The file of `diarize run --keep` is changed, so that the next correction builds on this one; every step
+    can be undone. Corrections are made in the order of the options below, whatever their order on the line.
     TIME is in seconds, or as 1:02:03.5.
 
     Examples:
@@ -141,7 +141,7 @@ def correct(
 
 
 def turns_of(path: Path, kept: Kept) -> list[Turn]:
-    """The turns that a file has of the recording, names as they are here where a format had to change them."""
+    """The turns that a file has of the recording, with the names as they are here."""
     from diarize.formats import clean_names
     from diarize.result import Turn
 

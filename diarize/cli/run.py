@@ -82,6 +82,13 @@ def run(
     min_speakers: MinSpeakersOption = None,
     max_speakers: MaxSpeakersOption = None,
     overwrite: OverwriteOption = False,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume/--no-resume",
+            help="With -o FOLDER, go on where an interrupted run of a long recording was, or begin anew.",
+        ),
+    ] = True,
     channel: ChannelOption = None,
     channels: Annotated[
         str,
@@ -122,6 +129,9 @@ def run(
     - `diarize run meeting.m4a --enrol Alice=alice.wav --enrol voices/` calls known voices by their names
 
     One file that fails does not stop the others; it is named at the end, and the exit status is 1.
+
+    With -o FOLDER a run that takes long can be interrupted, by Ctrl-C or by a crash: the same command goes on
+    where it was, by FOLDER/.NAME.partial, which is removed at the end.
     """
     Bounds.of(num_speakers, min_speakers, max_speakers)  # refuse contradictions before any work
     counts = {"num_speakers": num_speakers, "min_speakers": min_speakers, "max_speakers": max_speakers}
@@ -152,6 +162,7 @@ def run(
     elif keep:
         raise ConfigError("--keep writes beside the turns; say which folder: -o FOLDER")
     from diarize.channels import by_channel
+    from diarize.resuming import resumably
 
     diarizer = load_diarizer(
         config,
@@ -173,7 +184,12 @@ def run(
             if channels == "split":
                 found = diarize_file(partial(by_channel, diarizer), file, title, enrolled=known)
             else:
-                found = diarize_file(diarizer, file, title, channel=channel, **counts, **naming)
+                work: Callable[..., Diarization] = diarizer
+                if paths and file.is_file():
+                    work = partial(
+                        resumably, diarizer, unfinished=unfinished(paths[i]), resume=resume, note=note
+                    )
+                found = diarize_file(work, file, title, channel=channel, **counts, **naming)
             taken = time.monotonic() - begun
             if to_pipe:
                 pipe.push(Recording(found.uri, found.turns, found.duration, found.matches))
@@ -186,6 +202,8 @@ def run(
                 typer.echo(f"wrote {paths[i]}" if show else str(paths[i]))
             if kept and found.kept is not None:
                 write_or_say(kept[i], found.kept.to_bytes())
+            if paths:
+                unfinished(paths[i]).unlink(missing_ok=True)
             note(summary(found, file, taken))
             for line in who_is_who(found, known, file):
                 note(line)
@@ -215,6 +233,11 @@ def diarize_file(diarizer: Callable[..., Diarization], file: Path, title: str, *
 
         uri = "stdin" if is_stdin(file) else options.pop("uri", None)
         return diarizer(source, uri=uri, progress=progress, **options)
+
+
+def unfinished(path: Path) -> Path:
+    """Where the state of a recording is kept until its turns are written to a path."""
+    return path.with_name(f".{path.stem}.partial")
 
 
 def is_stdin(file: Path) -> bool:

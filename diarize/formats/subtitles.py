@@ -30,6 +30,7 @@ _SPEAKER = re.compile(r"\[([^\[\]\n]+)\](?::[ \t]*|\s*\Z)")
 _MARKS = re.compile(r"</?(?:[ibus]|font)(?:\s[^<>]*)?>|\{\\[^{}]*\}", re.IGNORECASE)
 _VOICE = re.compile(r"<v(?:\.[^\s<>]*)?(?:[ \t\n]+([^<>]*))?>")
 _TAG = re.compile(r"<[^<>]*>")
+_ARROW = re.compile(r"--+>")  # what is left of a longer one must be none
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +60,9 @@ def format_srt(cues: Iterable[Cue]) -> str:
     """
     blocks = []
     for number, (start, end, cue) in enumerate(_in_order(cues), start=1):
-        text, name = _lines(cue.text).replace("-->", "->"), _name(cue)
+        text, name = _ARROW.sub("->", _lines(cue.text)), _name(cue)
         if name is not None:
-            name = name.replace("-->", "->").replace("[", "(").replace("]", ")")
+            name = _ARROW.sub("->", name).replace("[", "(").replace("]", ")")
             text = f"[{name}]: {text}" if text else f"[{name}]"
         blocks.append(f"{number}\n{_clock(start, ',')} --> {_clock(end, ',')}\n{text}\n\n")
     return "".join(blocks)
