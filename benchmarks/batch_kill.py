@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 import wave
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -27,7 +28,7 @@ import sys
 from diarize.batch import run_batch
 from diarize.config import Config
 if __name__ == "__main__":
-    run_batch([sys.argv[1]], sys.argv[2], config=Config(device="cpu"), note=print)
+    run_batch([sys.argv[1]], sys.argv[2], config=Config(device="cpu"), note=print, **eval(sys.argv[3]))
 """
 
 
@@ -38,6 +39,7 @@ def main(
     kills: Annotated[int, typer.Option(help="Times that the whole batch is killed.")] = 10,
     longest: Annotated[float, typer.Option(help="Seconds of the longest recording; the shortest: 1.")] = 60.0,
     every: Annotated[float, typer.Option(help="Seconds between kills, on average.")] = 20.0,
+    runner: Annotated[str, typer.Option(help="local, or ray: actors on this machine.")] = "local",
     seed: int = 1,
 ) -> None:
     """Run a batch in a process of its own, kill it at random moments, start it again, audit what is there.
@@ -51,11 +53,11 @@ def main(
         good, bad = compose(data, work / "audio", recordings, broken, longest, rng)
         (work / "run.py").write_text(SCRIPT)
         begun = time.monotonic()
+        options = {"runner": runner} | ({"workers": 2, "threads": 1} if runner == "ray" else {})
+        command = [sys.executable, "run.py", "audio", "out", repr(options)]
         killed, workers_killed, finished_before = 0, 0, set()
         while True:
-            process = subprocess.Popen(
-                [sys.executable, "run.py", "audio", "out"], cwd=work, stdout=subprocess.PIPE, text=True
-            )
+            process = subprocess.Popen(command, cwd=work, stdout=subprocess.PIPE, text=True)
             if killed == kills:
                 said, _ = process.communicate()
                 if process.returncode:
@@ -123,12 +125,21 @@ def fails(path: Path) -> bool:
 
 
 def kill_a_worker(parent: int, rng: random.Random) -> int:
-    """Kill one of the processes that a process has started; returns how many, 0 or 1."""
-    children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
-    busy = [pid for pid in children if "spawn_main" in Path(f"/proc/{pid}/cmdline").read_text()]
-    if busy:
-        os.kill(int(rng.choice(busy)), signal.SIGKILL)
-    return len(busy[:1])
+    """Kill one of the workers that a process has started; returns how many, 0 or 1."""
+    import psutil
+
+    with suppress(psutil.Error):
+        below = psutil.Process(parent).children(recursive=True)
+        busy = [one.pid for one in below if is_worker(" ".join(one.cmdline()))]
+        if busy:
+            os.kill(rng.choice(sorted(busy)), signal.SIGKILL)
+            return 1
+    return 0
+
+
+def is_worker(command: str) -> bool:
+    """Whether a process is a worker: one that was spawned, or an actor of Ray that has work."""
+    return "spawn_main" in command or command.startswith("ray::Actor.do")
 
 
 def done_now(out: Path, before: set[str], work: Path) -> set[str]:

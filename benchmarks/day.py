@@ -34,7 +34,7 @@ def compare(
     hours: Annotated[float, typer.Option(help="Of the long recording.")] = 24.0,
     kills: Annotated[int, typer.Option(help="Times that a run over the hour is killed with SIGKILL.")] = 3,
     every: Annotated[float, typer.Option(help="Seconds of the hour's run until a kill, on average.")] = 60.0,
-    latency: Annotated[float, typer.Option(help="Of the live stream, seconds; 0: no stream.")] = 2.0,
+    latency: Annotated[float, typer.Option(help="Of the live stream over the hour, seconds.")] = 2.0,
     work: Annotated[
         Path | None, typer.Option(help="For recordings (2.8 GB a day) and turns.", show_default=False)
     ] = None,
@@ -44,8 +44,8 @@ def compare(
     """`diarize run` over an hour and over a day, each a process of its own; exit status 1 if a claim fails.
 
     The recordings are composed/ repeated in a random order, each copy at another level and without its first
-    moments. Then the hour once more, killed on the way and gone on with, and the day as a live stream that is
-    pushed in odd pieces: both must give the very bytes of the uninterrupted file's turns.
+    moments. Then the hour again, killed on the way and gone on with; the hour as a live stream and the day
+    as a stream without a latency, pushed in odd pieces: all must give the very bytes of the turns.
     """
     work = (work or platformdirs.user_cache_path("diarize-benchmarks")).absolute()
     hour, day = composed(data, 60, work), composed(data, hours * 60, work)
@@ -64,15 +64,15 @@ def compare(
     same = bytes_of(again, hour) == bytes_of(out, hour)
     typer.echo(f"the hour killed {killed} times: {'the same turns' if same else 'OTHER TURNS'}")
     wrong += [] if same else ["a run that was killed gives other turns"]
-    if latency:
-        live = work / "turns" / "live"
-        live.mkdir(parents=True, exist_ok=True)
-        script = [sys.executable, str(Path(__file__)), "stream", str(day), str(live), str(latency)]
-        run = measure(script, live / "log", timeout)
-        say(f"{hours:g} h live, {latency:g} s of latency", run)
-        same = not run.failure and bytes_of(live, day) == bytes_of(out, day)
+    streamed = work / "turns" / "streamed"
+    streamed.mkdir(parents=True, exist_ok=True)
+    for path, what, latency_s in ((hour, "the hour live", latency), (day, "the day as a stream", 0.0)):
+        script = [sys.executable, str(Path(__file__)), "stream", str(path), str(streamed), str(latency_s)]
+        run = measure(script, streamed / f"{path.stem}.log", timeout)
+        say(what, run)
+        same = not run.failure and bytes_of(streamed, path) == bytes_of(out, path)
         typer.echo(f"its result: {'the same turns' if same else 'OTHER TURNS'}")
-        wrong += [] if same else ["the stream gives other turns"]
+        wrong += [] if same else [f"{what} gives other turns"]
     for line in wrong:
         typer.echo(f"wrong: {line}")
     raise SystemExit(bool(wrong))
@@ -111,12 +111,12 @@ def interrupted(path: Path, folder: Path, kills: int, every: float, rng: random.
 
 @app.command()
 def stream(path: Path, folder: Path, latency_s: float) -> None:
-    """The recording as a live stream, pushed in odd pieces; its result as RTTM."""
+    """The recording as a stream, live unless the latency is 0, pushed in odd pieces; its result as RTTM."""
     from diarize import Diarizer
 
     rng, diarizer, begun = np.random.default_rng(1), Diarizer(), time.monotonic()
     longest = 0.0
-    with diarizer.stream(latency_s=latency_s, uri=path.stem) as live:
+    with diarizer.stream(latency_s=latency_s or None, uri=path.stem) as live:
         for samples in stream_audio(path):
             while len(samples):
                 count = int(rng.choice(ODD))

@@ -120,7 +120,7 @@ class ClusteringConfig:
     )
     min_cluster_windows: int = option(4, "smaller clusters join the nearest larger one", low=1)
     min_cluster_from: int = option(19, "but in recordings with fewer windows every cluster stays", low=3)
-    merge_threshold: float = option(1.0, "clusters whose centroids score this are one", low=-1, high=1)
+    merge_threshold: float = option(0.7, "clusters whose centroids score this are one", low=-1, high=1)
     max_rows: int = option(4096, "more windows than this are first summarised by half as many rows", low=16)
     num_speakers: int | None = option(None, "exactly this many speakers; unset: found out", low=1)
     min_speakers: int | None = option(None, "at least this many speakers", low=1)

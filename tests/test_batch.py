@@ -18,6 +18,7 @@ import pytest
 from batch_fakes import Fake, calls, spans
 
 import diarize.batch.driver as driver
+import diarize.batch.places as places
 from diarize import ConfigError, DiarizeError, FormatError, ModelError
 from diarize.batch import Recording, run_batch
 from diarize.batch.ledger import Ledger
@@ -286,14 +287,14 @@ def test_ctrl_c_puts_back_what_runs(corpus):
 @posix
 def test_ctrl_c_between_a_result_and_its_row_loses_neither(corpus, monkeypatch):
     corpus.add("a", "b", text="sleep .1")
-    write = driver.atomic_write
+    write = places.atomic_write
 
     def interrupted(path, data):
         write(path, data)
         os.kill(os.getpid(), signal.SIGINT)
         time.sleep(0.01)
 
-    monkeypatch.setattr(driver, "atomic_write", interrupted)
+    monkeypatch.setattr(places, "atomic_write", interrupted)
     with pytest.raises(KeyboardInterrupt):
         corpus.run(workers=1)
     assert [status for _, status in corpus.rows()] == ["done", "waiting"]
@@ -413,7 +414,7 @@ def test_files_of_others_are_not_replaced_unasked(corpus):
 
 def test_a_full_disk_stops_the_batch_and_the_ledger_is_right(corpus, monkeypatch):
     corpus.add("a", "b", "c", text="sleep .1")
-    write, full = driver.atomic_write, []
+    write, full = places.atomic_write, []
 
     def fill(path, data):
         full.append(path)
@@ -421,7 +422,7 @@ def test_a_full_disk_stops_the_batch_and_the_ledger_is_right(corpus, monkeypatch
             raise OSError(errno.ENOSPC, "No space left on device")
         write(path, data)
 
-    monkeypatch.setattr(driver, "atomic_write", fill)
+    monkeypatch.setattr(places, "atomic_write", fill)
     with pytest.raises(DiarizeError, match=r"cannot be written: No space left on device; what is done stays"):
         corpus.run()
     monkeypatch.undo()

@@ -7,12 +7,16 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pytest
 from fakes import RATE, FakeEmbedder, FakeVad, conversation
 
 from diarize import AudioError, Config, Diarizer, resuming
+from diarize.audio import AudioFile
+from diarize.batch import run_batch
 from diarize.resuming import resumably
 
 
@@ -87,6 +91,18 @@ def test_a_run_goes_on_and_does_not_begin_anew(recording, tmp_path):
     seen.clear()
     resumably(made(), recording, kept, resume=False, progress=lambda done_s, _: seen.append(done_s))
     assert seen[0] < 1
+
+
+def test_the_place_is_found_however_the_sound_is_cut(recording, tmp_path, monkeypatch):
+    """Another decoder may give other pieces; the same samples go on where they were."""
+    kept = tmp_path / "kept"
+    with pytest.raises(Killed):
+        resumably(made(), recording, kept, every_s=0.0, progress=after(40, Killed()))
+    expected = made()(recording)
+    with AudioFile(recording) as audio:
+        samples = np.concatenate(list(audio))
+    monkeypatch.setattr(AudioFile, "__iter__", lambda self: iter(np.split(samples, [3001, 99_991, 170_003])))
+    assert exactly(resumably(made(), recording, kept)) == exactly(expected)
 
 
 def test_a_quick_recording_leaves_nothing(recording, tmp_path):
@@ -257,3 +273,50 @@ def test_the_command_goes_on(tmp_path, sample_wav, weights, real_diarizer, numbe
     assert "goes on from 0:00:" in again.stderr
     assert (out / "sample.rttm").read_text() == real_diarizer(sample_wav).to("rttm")
     assert not list(out.glob("*.partial"))
+
+
+# A batch ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class DiesOnce:
+    """Makes a real diarizer, with fake networks, whose worker dies while its recording is under way, once."""
+
+    mark: str
+
+    def __call__(self, config):
+        mark, diarizer = Path(self.mark), made()
+        resuming.SHARE, resuming.resumably.__kwdefaults__["every_s"] = float("inf"), 0.0
+        stream, pushes = diarizer.stream, []
+
+        def counted(**options):
+            with mark.open("a") as file:
+                file.write("state\n" if "state" in options else "new\n")
+            begun = stream(**options)
+            push = begun.push
+
+            def dying(samples):
+                pushes.append(len(samples))
+                if len(pushes) == 40 and mark.read_text() == "new\n":
+                    os.kill(os.getpid(), signal.SIGKILL)
+                return push(samples)
+
+            begun.push = dying
+            return begun
+
+        diarizer.stream = counted
+        return diarizer
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals are POSIX")
+def test_a_recording_whose_worker_died_goes_on_in_the_next_one(recording, tmp_path):
+    mark, out = tmp_path / "mark", tmp_path / "out"
+    summary = run_batch([recording], out, workers=1, make=DiesOnce(str(mark)))
+    assert (summary.done, summary.failed) == (1, 0)
+    assert mark.read_text() == "new\nnew\nstate\n"
+    assert (out / "long.rttm").read_text() == made()(recording).to("rttm")
+    assert sorted(path.name for path in out.iterdir() if "sqlite" not in path.name) == [
+        "batch.lock",
+        "long.rttm",
+        "summary.json",
+    ]

@@ -31,7 +31,7 @@ LEVELS = """
     settled  corrections  plotting  voiceprints  linking
     _stream_state+stream
     pipeline
-    channels
+    channels  resuming
     _watch+streaming_score
     diagnosis  _axes+_guards+memo+tuning  report  batch
     server

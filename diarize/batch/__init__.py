@@ -3,7 +3,8 @@
     summary = run_batch(["corpus"], "turns")      # turns/NAME.rttm, turns/batch.sqlite, turns/summary.json
 
 Run again it goes on where it was, whatever ended it. In the order data flows: `manifest` (and `lists`) ·
-`preparing` (`ledger`) · `driver` (`pace`, `probing`) · `runner` or `ray_runner` · `serving` · `worker`.
+`preparing` (`ledger`) · `driver` (`pace`, `probing`) · `runner` or `ray_runner` · `serving` · `worker`;
+`places` has the results.
 """
 
 from __future__ import annotations
@@ -21,10 +22,11 @@ from diarize.batch.ledger import Ledger
 from diarize.batch.lists import checked_name
 from diarize.batch.manifest import Note, Recording, read_manifest
 from diarize.batch.pace import Progress
+from diarize.batch.places import Folder, Store, home_of, place_of
 from diarize.batch.preparing import LOCK, check_names, naming_of, peek, prepare, settings_of
 from diarize.batch.runner import LocalRunner, Outcome, Runner
 from diarize.batch.sizing import sized
-from diarize.batch.summary import Failure, Summary, keep, summarise
+from diarize.batch.summary import SUMMARY, Failure, Summary, keep, summarise
 from diarize.batch.worker import Job, Loader, MakeDiarizer, configured, make_diarizer
 from diarize.config import Bounds, Config
 from diarize.errors import ConfigError, DiarizeError
@@ -32,6 +34,9 @@ from diarize.formats import clean_name
 
 if TYPE_CHECKING:
     from diarize.enrolment import KnownVoice
+
+STATES = "batch.partial"
+"""The folder, beside the ledger, for the states of recordings that take long."""
 
 __all__ = [
     "Failure", "Job", "Outcome", "Progress", "Recording", "Runner", "Summary", "configured", "read_manifest",
@@ -56,6 +61,7 @@ def run_batch(
     dry_run: bool = False,
     runner: str = "local",
     address: str | None = None,
+    ledger: str | os.PathLike[str] | None = None,
     enrolled: Sequence[KnownVoice] = (),
     one_to_one: bool = True,
     make: MakeDiarizer | None = None,
@@ -64,6 +70,7 @@ def run_batch(
 ) -> Summary:
     """Diarize recordings into a folder, one file each, on all cores; run again, it goes on where it was.
 
+    folder : for the results; a path, or a URL that fsspec knows (s3://bucket/turns)
     sources : what `read_manifest` takes, or recordings
     config : as for `Diarizer`
     options : of `Diarizer.__call__` for all recordings (num_speakers, channel, ...); those of a list go first
@@ -76,6 +83,8 @@ def run_batch(
     allow_pipes : whether commands in Kaldi's wav.scp may be run
     dry_run : do and write nothing; the summary says what there is to do
     runner, address : "local", or "ray" with the address of a cluster
+    ledger : folder of this machine for the ledger and the summary; by default that of the results, for a URL
+        one in the user's folder for states, which is noted
     enrolled, one_to_one : known voices, from `Diarizer.enrol`, for all recordings; see `Diarizer.__call__`
     make : makes the diarizer of a worker from the configuration; it must survive pickling
     progress, note : called with a `Progress` several times a second; with a line on what was met
@@ -101,18 +110,25 @@ def run_batch(
         raise ConfigError("max_memory cannot be watched on Windows; leave it out")
     recordings = gathered(sources, allow_pipes, note)
     check_names(recordings, form.ending)
-    folder = Path(folder)
+    place = place_of(folder)
+    home = home_of(place, ledger)
     if dry_run:
-        return planned(recordings, folder, form.name, retry_failed)
+        return planned(recordings, home, place, form.name, retry_failed)
+    if ledger is None and isinstance(place, Store):
+        note(f"the ledger is kept in {home}")
     settings = settings_of(config, options, form.name, make) | naming_of(enrolled, one_to_one)
-    with locked(folder) as ledger:
+    with locked(home) as rows:
         prepare(
-            ledger, folder, recordings, settings, form.ending,
+            rows, place, recordings, settings, form.ending,
             overwrite=overwrite, retry_failed=retry_failed, note=note,
         )  # fmt: skip
+        states = home / STATES
+        with suppress(OSError):  # then nothing can be kept there, which workers note
+            states.mkdir(exist_ok=True)
         driver = Driver(
-            folder, ledger, {one.uri: one for one in recordings},
+            place, rows, {one.uri: one for one in recordings},
             ending=form.ending, options=options, timeout_s=timeout_s, told=progress,
+            states=None if address else states,
         )  # fmt: skip
         waiting = driver.pace.total
         asked = workers
@@ -121,6 +137,8 @@ def run_batch(
             configured(config, threads=threads), form.name, make or make_diarizer, tuple(enrolled), one_to_one
         )
         begun = time.monotonic()
+        if waiting and isinstance(place, Store):
+            place.check(SUMMARY, summarise(rows, str(place), form.name).to_json().encode())
         try:
             with interruptible(driver):
                 if waiting:
@@ -132,11 +150,14 @@ def run_batch(
             with suppress(DiarizeError):  # where the ledger cannot be read, that is said already
                 pace = driver.pace
                 summary = summarise(
-                    ledger, folder, form.name,
+                    rows, str(place), form.name,
                     done_now=pace.done, failed_now=pace.failed, audio_now_s=pace.done_s,
                     taken_s=time.monotonic() - begun, workers=workers, threads=threads,
                 )  # fmt: skip
-                keep(summary, folder)
+                keep(summary, Folder(home), place)
+            place.close()
+            with suppress(OSError):  # where something is unfinished, it stays
+                states.rmdir()
     return summary
 
 
@@ -203,11 +224,13 @@ def locked(folder: Path) -> Iterator[Ledger]:
         lock.release()
 
 
-def planned(recordings: list[Recording], folder: Path, format: str, retry_failed: bool) -> Summary:
+def planned(
+    recordings: list[Recording], home: Path, place: Folder | Store, format: str, retry_failed: bool
+) -> Summary:
     """What there is to do, without doing or writing anything."""
-    known = peek(folder)
+    known = peek(home, place)
     status = {one.uri: known.get(one.uri, "waiting") for one in recordings}
     through = ("done",) if retry_failed else ("done", "failed")
     left = tuple(uri for uri, state in status.items() if state not in through)
     done = sum(state == "done" for state in status.values())
-    return Summary(str(folder), format, done, len(status) - done - len(left), len(left), 0.0, left=left)
+    return Summary(str(place), format, done, len(status) - done - len(left), len(left), 0.0, left=left)

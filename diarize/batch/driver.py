@@ -8,14 +8,16 @@ import signal
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, wait
 from contextlib import contextmanager, suppress
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from diarize._files import atomic_write
 from diarize.batch.ledger import Ledger
 from diarize.batch.manifest import Recording
 from diarize.batch.pace import Pace, Progress
+from diarize.batch.places import Place
 from diarize.batch.probing import Prober
 from diarize.batch.runner import Outcome, Runner
 from diarize.batch.worker import Job, Result, merged
@@ -28,32 +30,39 @@ ATTEMPTS = 2
 
 TICK_S = 0.2
 
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
-"""What no other result could be written after, either."""
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, None)
+"""What no other result could be written after, either; a store that fails has no number."""
+
+UNWRITTEN = 64
+"""Results that may be on their way to a store; until fewer are, no recording is begun."""
 
 
 class Driver:
     """One run over what waits in a ledger.
 
+    place : where results go
     ending : of the files of results
     options : of `Diarizer.__call__` for every recording
+    states : folder for the states of recordings that take long; None: they begin anew after an interruption
     timeout_s : seconds that a recording may take; None: see `patience`
     told : called with a `Progress` several times a second
     """
 
     def __init__(
         self,
-        folder: Path,
+        place: Place,
         ledger: Ledger,
         recordings: Mapping[str, Recording],
         *,
         ending: str,
         options: Mapping[str, Any],
+        states: Path | None = None,
         timeout_s: float | None = None,
         told: Callable[[Progress], object] | None = None,
     ) -> None:
-        self.folder, self.ledger, self.recordings = folder, ledger, recordings
+        self.place, self.ledger, self.recordings = place, ledger, recordings
         self.ending, self.options, self.timeout_s, self.told = ending, options, timeout_s, told
+        self.states = states
         waiting = ledger.waiting()
         self.queue = deque(uri for uri, attempts, _ in waiting if not attempts)
         self.alone = deque(uri for uri, attempts, _ in waiting if attempts)
@@ -61,6 +70,7 @@ class Driver:
         self.pace = Pace(len(waiting), {uri: s for uri, _, s in waiting if s is not None})
         self.pending = {uri for uri, _, _ in waiting}
         self.running: set[str] = set()
+        self.written: deque[tuple[Future[None], str, int, Result]] = deque()
         self.stopped = False
 
     def run(self, runner: Runner) -> None:
@@ -71,10 +81,11 @@ class Driver:
         unknown = [uri for uri in (*self.queue, *self.alone) if uri not in self.pace.lengths]
         prober = Prober((uri, self.recordings[uri].audio) for uri in unknown if self._has_header(uri))
         try:
-            while not self.stopped and (self.queue or self.alone or self.running):
+            while not self.stopped and (self.queue or self.alone or self.running or self.written):
                 self._submit(runner)
                 for outcome in runner.collect(TICK_S):
                     self._take(outcome)
+                self._note_written()
                 if lengths := prober.collect():
                     self.ledger.set_durations(lengths)
                     for uri, seconds in lengths:
@@ -86,6 +97,9 @@ class Driver:
         finally:
             prober.close()
             runner.close()
+            wait([future for future, *_ in self.written])
+            with suppress(DiarizeError):  # which has been said, or is that of the next run
+                self._note_written()
             with suppress(DiarizeError):  # on a full disk; the next run does it, too
                 self.ledger.put_back()
 
@@ -94,7 +108,7 @@ class Driver:
 
     def _submit(self, runner: Runner) -> None:
         """Give out what can be: one at a time, when all others are through, of those whose worker died."""
-        free = runner.free()
+        free = runner.free() if len(self.written) < UNWRITTEN else 0
         while free and self.queue:
             self._start(self.queue.popleft(), runner)
             free -= 1
@@ -103,10 +117,17 @@ class Driver:
 
     def _start(self, uri: str, runner: Runner) -> None:
         one = self.recordings[uri]
-        job = Job(uri, one.audio, merged(self.options, one.options), one.pipe)
+        options = merged(self.options, one.options)
+        job = Job(uri, one.audio, options, one.pipe, self._unfinished(uri))
         self.running.add(uri)
         pid = runner.submit(job, lambda said: self.patience(self.pace.lengths.get(uri, said)))
         self.ledger.begin(uri, pid)
+
+    def _unfinished(self, uri: str) -> str | None:
+        """The file for the state of a recording."""
+        if self.states is None:
+            return None
+        return str(self.states / f"{sha256(uri.encode()).hexdigest()[:16]}.partial")
 
     def patience(self, duration: float | None) -> float:
         """Seconds that a recording of so many may take: 10 minutes and twice its length, unknown: an hour."""
@@ -133,36 +154,44 @@ class Driver:
     def _failed(self, uri: str) -> None:
         """What an earlier run with other options found is no result of this one."""
         if (stale := self.ledger.forget_output(uri)) is not None:
-            with suppress(OSError):
-                (self.folder / stale).unlink()
+            self.place.remove(stale)
         self._ended(uri, None)
 
     def _ended(self, uri: str, duration: float | None) -> None:
+        if (unfinished := self._unfinished(uri)) is not None:
+            with suppress(OSError):
+                Path(unfinished).unlink(missing_ok=True)
         self.pending.discard(uri)
         self.pace.ended(uri, duration)
 
     def _keep(self, uri: str, result: Result) -> None:
-        name = uri + self.ending
         content = result.text.encode()
-        try:
-            (self.folder / name).parent.mkdir(parents=True, exist_ok=True)
-            atomic_write(self.folder / name, content)
-        except OSError as error:
-            if error.errno in FULL:
-                raise DiarizeError(
-                    f"{self.folder / name}: cannot be written: {error.strerror}; what is done stays done, "
-                    "run the same command again for the rest"
-                ) from None
-            self.ledger.fail(uri, f"{self.folder / name}: cannot be written: {error.strerror}")
-            self._failed(uri)
-            return
-        self.ledger.finish(
-            uri, output=name, written=len(content), duration=result.duration, speakers=result.speakers,
-            seconds=result.seconds, remarks=result.remarks,
-        )  # fmt: skip
-        for remark in result.remarks:
-            logger.info("%s: %s", uri, remark)
-        self._ended(uri, result.duration)
+        self.written.append((self.place.put(uri + self.ending, content), uri, len(content), result))
+        self._note_written()
+
+    def _note_written(self) -> None:
+        """Rows of the results that are in their place, in the order in which they were sent there."""
+        while self.written and self.written[0][0].done():
+            future, uri, size, result = self.written.popleft()
+            name = uri + self.ending
+            error = future.exception()
+            if isinstance(error, OSError):
+                said = f"{self.place}/{name}: cannot be written: {error.strerror}"
+                if error.errno in FULL:
+                    raise DiarizeError(
+                        f"{said}; what is done stays done, run the same command again for the rest"
+                    ) from None
+                self.ledger.fail(uri, said)
+                self._failed(uri)
+                continue
+            future.result()
+            self.ledger.finish(
+                uri, output=name, written=size, duration=result.duration, speakers=result.speakers,
+                seconds=result.seconds, remarks=result.remarks,
+            )  # fmt: skip
+            for remark in result.remarks:
+                logger.info("%s: %s", uri, remark)
+            self._ended(uri, result.duration)
 
 
 @contextmanager

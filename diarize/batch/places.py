@@ -1,7 +1,7 @@
 """Where results go: a folder of this machine, or a URL of whatever fsspec knows (s3://, gs://, sftp://, ...).
 
-A result is whole or not there. In a folder it is renamed into its place; at a URL it is moved there by a store
-that can move, and put at once into one that cannot: an object store shows a put when it is complete.
+A result is whole or not there. In a folder it is renamed into its place; at a URL it is moved there by a
+store that can move, and put at once into one that cannot: an object store shows a put when it is complete.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
 
 WRITERS = 8
-"""Results that are on their way to an object store at once: a put takes long, and costs this machine nothing."""
+"""Results that are on their way to an object store at once: a put takes long and costs nothing here."""
 
 PAUSES_S = (1.0, 5.0)
 """Before a write that failed is tried again."""
@@ -45,7 +45,7 @@ class Place(Protocol):
         ...
 
     def close(self) -> None:
-        """Wait for what is on its way."""
+        """Wait for what is on its way; nothing can be put any more."""
         ...
 
 
@@ -118,6 +118,13 @@ class Store:
         """See `Place`; it is done on another thread, and tried three times."""
         return self.writers.submit(self._put, f"{self.path}/{name}", content)
 
+    def check(self, name: str, content: bytes) -> None:
+        """Write something before the work begins; DiarizeError where that cannot be."""
+        try:
+            self.put(name, content).result()
+        except OSError as error:
+            raise DiarizeError(f"{self.url}/{name}: cannot be written: {error.strerror}") from error
+
     def _put(self, path: str, content: bytes) -> None:
         for pause_s in (*PAUSES_S, None):
             try:
@@ -186,9 +193,9 @@ def place_of(output: str | os.PathLike[str]) -> Folder | Store:
 
 
 def home_of(place: Folder | Store, ledger: str | os.PathLike[str] | None) -> Path:
-    """The folder of this machine for the ledger: what was said, else that of the results; for a URL a lasting one.
+    """The folder of this machine for the ledger: what was said, else that of the results.
 
-    It is found again by the URL alone, so that the same command goes on.
+    For a URL it is one in the user's folder for states, which the URL alone names: the same command goes on.
     """
     if ledger is not None:
         return Path(ledger)

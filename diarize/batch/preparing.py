@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from diarize import __version__
 from diarize.batch.ledger import NAME, Ledger
 from diarize.batch.manifest import Note, Recording
+from diarize.batch.places import Place
 from diarize.batch.rows import row_of
 from diarize.batch.summary import SUMMARY
 from diarize.config import Config
@@ -86,7 +87,7 @@ def check_names(recordings: Sequence[Recording], ending: str) -> None:
 
 def prepare(
     ledger: Ledger,
-    folder: Path,
+    place: Place,
     recordings: Sequence[Recording],
     settings: Mapping[str, Any],
     ending: str,
@@ -106,7 +107,7 @@ def prepare(
     results = ledger.any_done()
     if other and results and not overwrite:
         raise ConfigError(
-            f"{folder} holds results of other options: {some(other)}; add --overwrite to do all anew, or "
+            f"{place} holds results of other options: {some(other)}; add --overwrite to do all anew, or "
             "take another folder"
         )
     rows = [row_of(one) for one in recordings]
@@ -124,14 +125,17 @@ def prepare(
         ledger.again(changed)
         note(f"{several(len(changed), 'recording')} with other options than before will be done anew")
     ledger.take_in(rows)
-    foreign = [uri for uri in ledger.never_begun() if os.path.exists(folder / (uri + ending))]
+    new, done = [uri + ending for uri in ledger.never_begun()], ledger.done()
+    there = place.sizes([*new, *(output for _, output, _ in done)])
+    foreign = [name for name in new if name in there]
     if foreign and not overwrite:
         raise ConfigError(
-            f"{some([str(folder / (uri + ending)) for uri in foreign])} exists already, and not from this "
+            f"{some([f'{place}/{name}' for name in foreign])} exists already, and not from this "
             "batch; add --overwrite to replace"
         )
     ledger.set("settings", json.dumps(settings))
-    if gone := lost(folder, ledger):
+    gone = [uri for uri, name, size in done if name not in there or (size and not there[name])]
+    if gone:
         ledger.again(gone)
         note(f"{several(len(gone), 'result')} of earlier runs gone, to be made again: {some(gone)}")
     if retry_failed:
@@ -143,22 +147,9 @@ def prepare(
     ledger.set("made by", __version__)
 
 
-def lost(folder: Path, ledger: Ledger) -> list[str]:
-    """Names of those that are done and whose result is gone, or is empty and was not."""
-    gone = []
-    for uri, output, written in ledger.done():
-        try:
-            size = os.stat(folder / output).st_size
-        except OSError:
-            size = None
-        if size is None or (written and not size):
-            gone.append(uri)
-    return gone
-
-
-def peek(folder: str | os.PathLike[str]) -> dict[str, str]:
+def peek(home: str | os.PathLike[str], place: Place) -> dict[str, str]:
     """The state of each recording of a folder's ledger, by name, read only; without its result it waits."""
-    path = Path(folder) / NAME
+    path = Path(home) / NAME
     if not path.is_file():
         return {}
     try:
@@ -166,9 +157,9 @@ def peek(folder: str | os.PathLike[str]) -> dict[str, str]:
             rows = db.execute("SELECT uri, status, output FROM recordings").fetchall()
     except sqlite3.DatabaseError as error:
         raise FormatError(f"{path}: cannot be read as a ledger of a batch: {error}") from None
+    there = place.sizes([output for _, status, output in rows if status == "done"])
     return {
-        uri: "waiting" if status == "done" and not os.path.exists(path.parent / output) else status
-        for uri, status, output in rows
+        uri: "waiting" if status == "done" and output not in there else status for uri, status, output in rows
     }
 
 

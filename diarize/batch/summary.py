@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 
-from diarize._files import atomic_write
 from diarize.batch.ledger import Ledger
+from diarize.batch.places import Place
 
 SUMMARY = "summary.json"
 
@@ -60,18 +58,18 @@ class Summary:
         return json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n"
 
 
-def summarise(ledger: Ledger, folder: Path, format: str, **now: float) -> Summary:
-    """The summary of a ledger; now: what this run did."""
+def summarise(ledger: Ledger, place: str, format: str, **now: float) -> Summary:
+    """The summary of a ledger; place: where the results are; now: what this run did."""
     counts = ledger.counts()
     return Summary(
-        str(folder), format, counts.done, counts.failed, counts.waiting + counts.running, ledger.audio_s(),
+        place, format, counts.done, counts.failed, counts.waiting + counts.running, ledger.audio_s(),
         failures=tuple(Failure(*row) for row in ledger.failed()),
         left=tuple(uri for uri, *_ in ledger.waiting()),
         **now,  # type: ignore[arg-type]
     )  # fmt: skip
 
 
-def keep(summary: Summary, folder: Path) -> None:
-    """Write it, if it can be: on a full disk the ledger has all of it."""
-    with suppress(OSError):
-        atomic_write(folder / SUMMARY, summary.to_json())
+def keep(summary: Summary, *places: Place) -> None:
+    """Write it, if it can be, into each of the places: on a full disk the ledger has all of it."""
+    for place in {str(place): place for place in places}.values():
+        place.put(SUMMARY, summary.to_json().encode()).exception()

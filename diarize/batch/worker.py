@@ -13,6 +13,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from diarize.batch.lists import COUNTS
@@ -22,6 +23,7 @@ from diarize.errors import AudioError, DiarizeError
 if TYPE_CHECKING:
     from diarize.enrolment import KnownVoice
     from diarize.pipeline import Diarizer
+    from diarize.result import Diarization
 
 MakeDiarizer = Callable[[Config], "Diarizer"]
 """Makes a worker's diarizer; it must survive pickling."""
@@ -36,12 +38,14 @@ class Job:
 
     audio : a path, or a command that writes the audio to its standard output
     options : of `Diarizer.__call__`
+    unfinished : the file for its state, if it shall be gone on with after an interruption
     """
 
     uri: str
     audio: str
     options: Mapping[str, Any] = field(default_factory=dict)
     pipe: bool = False
+    unfinished: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,10 +117,21 @@ def diarized(
 
     begun = time.monotonic()
     with remarks() as said, source_of(job) as source:
-        found = diarizer(source, uri=job.uri, progress=told, **job.options, **(naming or {}))
+        work = resumed(diarizer, job.unfinished) if not job.pipe else diarizer
+        found = work(source, uri=job.uri, progress=told, **job.options, **(naming or {}))
         text = found.to(format)
     taken = time.monotonic() - begun
     return Result(text, found.duration, len(found.speakers), taken, tuple(dict.fromkeys(said)))
+
+
+def resumed(diarizer: Diarizer, unfinished: str | None) -> Callable[..., Diarization]:
+    """The diarizer, going on where it was; one of somebody's own as it is, it may have no streams."""
+    from diarize.pipeline import Diarizer
+    from diarize.resuming import resumably
+
+    if unfinished is None or not isinstance(diarizer, Diarizer):
+        return diarizer
+    return partial(resumably, diarizer, unfinished=unfinished)
 
 
 def merged(everywhere: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:

@@ -44,8 +44,13 @@ def batch(
         ),
     ],
     output: Annotated[
-        Path,
-        typer.Option("--output", "-o", help="Folder for the results and the ledger.", show_default=False),
+        str,
+        typer.Option(
+            "--output",
+            "-o",
+            help="Folder for the results and the ledger, or a URL for the results: s3://bucket/turns.",
+            show_default=False,
+        ),
     ],
     form: Annotated[
         str,
@@ -106,6 +111,14 @@ def batch(
     address: Annotated[
         str | None, typer.Option(help="Of a Ray cluster; default: one on this machine.", show_default=False)
     ] = None,
+    ledger: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of this machine for the ledger; default: that of the results, for a URL one in your "
+            "folder for states, which is said.",
+            show_default=False,
+        ),
+    ] = None,
     config: ConfigOption = None,
     model: ModelOption = None,
     device: DeviceOption = None,
@@ -124,6 +137,8 @@ def batch(
     - `diarize batch calls.csv -o turns --format json` with columns audio, uri, num_speakers, channel, ...
 
     - `diarize batch corpus -o turns --retry-failed` once more with what failed
+
+    - `diarize batch corpus -o s3://bucket/turns --ledger mine` writes to a store, by the credentials it finds
 
     DIR/batch.sqlite holds what became of each, DIR/summary.json the sum. One recording that fails does not
     stop the others, nor does one that takes its worker along: it is tried once more, alone. The exit status
@@ -149,7 +164,7 @@ def batch(
             workers=workers, threads=threads, timeout_s=timeout,
             max_memory=None if max_memory is None else max_memory * 1_000_000,
             overwrite=overwrite, retry_failed=retry_failed, allow_pipes=allow_pipes, dry_run=dry_run,
-            runner=runner, address=address, enrolled=known, one_to_one=not shared_names,
+            runner=runner, address=address, ledger=ledger, enrolled=known, one_to_one=not shared_names,
             progress=show, note=note,
         )  # fmt: skip
     if dry_run:
