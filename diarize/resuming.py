@@ -119,7 +119,9 @@ def resumably(
         heard = position = 0
         if resume and (found := keeper.found(diarizer)) is not None:
             stream, position = found
-            note(f"{source}: goes on from {clock(stream.duration)}, where an earlier run was interrupted")
+            note(
+                f"{source}: at {clock(stream.duration)} an earlier run was interrupted, it goes on from there"
+            )
         with stream:
             for piece in audio:
                 heard += len(piece)
@@ -132,7 +134,7 @@ def resumably(
                         keeper.keep(stream, position)
                 if signals:
                     if not keeper.failed:
-                        note(f"{source}: the same command goes on from {clock(stream.duration)}")
+                        note(f"{source}: goes on from {clock(stream.duration)} when it is run again")
                     signals.pass_on()
             signals.pass_on()
             stream.finish()

@@ -281,4 +281,5 @@ def test_ctrl_c_leaves_finished_files_and_no_half_ones(here):
     assert done.returncode == 130
     assert notes.rstrip().endswith("interrupted")
     assert "Traceback" not in notes
-    assert [path.name for path in (here / "out").iterdir()] == ["one.rttm"]
+    assert sorted(path.name for path in (here / "out").iterdir()) == [".long.partial", "one.rttm"]
+    assert "long.wav: goes on from 0:0" in notes

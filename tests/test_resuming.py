@@ -77,7 +77,7 @@ def test_a_run_that_dies_again_and_again_ends_as_if_it_had_not(tmp_path, write_w
             lives += 1
     assert lives > 5
     assert len(notes) == lives
-    assert all("goes on from 0:0" in said for said in notes)
+    assert all("an earlier run was interrupted" in said for said in notes)
     assert exactly(found) == exactly(expected)
 
 
@@ -171,14 +171,14 @@ def test_known_voices_are_options(recording, tmp_path, write_wav):
     resumably(made(), recording, kept, enrolled={"A": other}, note=notes.append)
     assert "it is of other options" in notes[0]
     resumably(made(), recording, kept, enrolled={"A": voice}, note=notes.append)
-    assert "goes on from" in notes[1]
+    assert "it goes on from there" in notes[1]
 
 
 def test_threads_are_no_option(recording, tmp_path):
     kept, notes = tmp_path / "kept", []
     unfinished(recording, kept)
     resumably(made(threads=3), recording, kept, note=notes.append)
-    assert "goes on from" in notes[0]
+    assert "it goes on from there" in notes[0]
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals are POSIX")
@@ -193,10 +193,10 @@ def test_a_signal_waits_for_the_state(recording, tmp_path, number):
     finally:
         signal.signal(signal.SIGTERM, before)
     assert ending.type is (KeyboardInterrupt if number == signal.SIGINT else SystemExit)
-    assert notes == [f"{recording}: the same command goes on from 0:00:07"]
+    assert notes == [f"{recording}: goes on from 0:00:07 when it is run again"]
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     found = resumably(made(), recording, kept, note=notes.append)
-    assert "goes on from 0:00:07" in notes[1]
+    assert f"{recording}: at 0:00:07 an earlier run was interrupted" in notes[1]
     assert exactly(found) == exactly(made()(recording))
 
 
@@ -268,9 +268,9 @@ def test_the_command_goes_on(tmp_path, sample_wav, weights, real_diarizer, numbe
     assert [path.name for path in out.iterdir() if path.suffix != ".tmp"] == [".sample.partial"]
     if number == signal.SIGINT:
         assert run.returncode == 130
-        assert f"{sample_wav}: the same command goes on from 0:00:" in said
+        assert f"{sample_wav}: goes on from 0:00:" in said
     again = subprocess.run([*call, "0", *arguments], capture_output=True, text=True, check=True, timeout=120)
-    assert "goes on from 0:00:" in again.stderr
+    assert "an earlier run was interrupted, it goes on from there" in again.stderr
     assert (out / "sample.rttm").read_text() == real_diarizer(sample_wav).to("rttm")
     assert not list(out.glob("*.partial"))
 
