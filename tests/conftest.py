@@ -57,9 +57,9 @@ def weights() -> Callable[[str], Path]:
     return cached
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def playwright() -> Iterator[Any]:
-    """Playwright itself: one for all tests, a thread cannot have two."""
+    """Playwright itself: a thread cannot have two, and while it has one `asyncio.run` is refused there."""
     api = pytest.importorskip("playwright.sync_api", reason="pages are tested with Playwright")
     with api.sync_playwright() as playwright:
         yield playwright

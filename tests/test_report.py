@@ -195,7 +195,7 @@ WATCH = """(() => {
 """Run before the page: `heard` is its audio element, `began` the second at which it first played."""
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser(playwright):
     if CHROMIUM is None:
         pytest.skip("no Chromium here")
