@@ -143,9 +143,11 @@ class Kept:
         """Who is heard best, by label: one a moment; nobody where somebody said all there is."""
         regions = [Region(*row) for row in self.regions.tolist()]
         said = self.now.said[:, :2].tolist()
-        ours = [
-            i for i, window in enumerate(self.items) if not covered((window.start + window.end) // 2, said)
-        ]
+        middles = (self.windows[:, 0] + self.windows[:, 1]) // 2
+        spoken_for = np.zeros(len(middles), np.bool_)
+        for start, end in said:
+            spoken_for |= (start <= middles) & (middles < end)
+        ours = np.flatnonzero(~spoken_for).tolist()
         scores = self.scores[self.groups.where[ours]]
         found = turns(regions, [self.items[i] for i in ours], self.now.labels[ours].tolist(), scores)
         return [*without(found, said)]
@@ -268,11 +270,6 @@ class Kept:
 def within(numbers: NDArray[np.int64], count: int) -> bool:
     """Whether all lie in 0, 1, ... count - 1."""
     return not len(numbers) or bool(numbers.min() >= 0 and numbers.max() < count)
-
-
-def covered(sample: int, pieces: Iterable[tuple[int, int]]) -> bool:
-    """Whether a sample lies in one of the pieces."""
-    return any(start <= sample < end for start, end in pieces)
 
 
 def without(spans: Sequence[Span], pieces: Iterable[tuple[int, int]]) -> Iterable[Span]:

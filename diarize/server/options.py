@@ -8,7 +8,7 @@ from pathlib import Path
 from diarize.engine.machine import available_cores
 from diarize.errors import ConfigError
 
-STREAMS_A_CORE = 10
+STREAMS_A_CORE = 5
 """Live streams that a core carries in real time, with time to spare (measured: docs/server.md)."""
 
 HOUR_S = 3600.0
