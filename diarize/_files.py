@@ -14,6 +14,9 @@ SOUNDS = frozenset(
 )
 """What the files of a folder end in that are taken for recordings."""
 
+KEPT = ".diarize"
+"""What the files of `diarize.kept` end in."""
+
 
 def atomic_write(path: str | os.PathLike[str], data: str | bytes, *, durable: bool = False) -> None:
     """Write a whole file or leave what was there: a temporary file beside it, then one rename.

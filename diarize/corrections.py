@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from diarize.clustering.kmeans import k_means
 from diarize.engine import unit
 from diarize.errors import CorrectionError
-from diarize.kept import NOBODY, Kept, Labelling, without
+from diarize.kept import NOBODY, Kept, Labelling, merged, without
 from diarize.resampling import SAMPLE_RATE
 from diarize.result import Turn, next_name
 from diarize.stages.items import Span
@@ -349,17 +349,6 @@ def edges(turns: Sequence[Turn], duration: float) -> Callable[[int], int]:
         for ms, second in zip(milliseconds(turn), (turn.start, turn.end), strict=True)
     }
     return lambda ms: min(exact.get(ms, ms * SAMPLE_RATE // 1000), last)
-
-
-def merged(pieces: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Pieces in order, those that touch made one."""
-    found: list[tuple[int, int]] = []
-    for start, end in sorted(pieces):
-        if found and start <= found[-1][1]:
-            found[-1] = (found[-1][0], max(end, found[-1][1]))
-        else:
-            found.append((start, end))
-    return found
 
 
 def common(span: Span, pieces: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:

@@ -25,7 +25,7 @@ from diarize import _saving
 from diarize._files import atomic_write
 from diarize.clustering.affinity import centroids
 from diarize.confidence import SECOND, confidence, evidence, margins
-from diarize.errors import FormatError
+from diarize.errors import DiarizeError, FormatError
 from diarize.resampling import SAMPLE_RATE
 from diarize.result import Diarization, Turn, overlapping
 from diarize.stages.boundaries import seconds, turns
@@ -221,12 +221,17 @@ class Kept:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Kept:
-        """Read what `save` wrote; FormatError for any other file. Nothing in it is executed."""
+        """Read what `save` wrote; nothing in it is executed.
+
+        FormatError for any other file, DiarizeError for one that cannot be read.
+        """
         path = Path(path)
         try:
             kept: Kept = _saving.unpack(cls, path.read_bytes(), "kept result")
         except FormatError as error:
             raise FormatError(f"{path}: {error}") from None
+        except OSError as error:
+            raise DiarizeError(f"{path}: cannot be read: {error.strerror}") from None
         if (wrong := kept.contradiction()) is not None:
             raise FormatError(f"{path}: a damaged kept result: {wrong}")
         return kept
@@ -272,14 +277,20 @@ def within(numbers: NDArray[np.int64], count: int) -> bool:
     return not len(numbers) or bool(numbers.min() >= 0 and numbers.max() < count)
 
 
+def merged(pieces: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Pieces in order, those that touch made one."""
+    found: list[tuple[int, int]] = []
+    for start, end in sorted(map(tuple, pieces)):
+        if found and start <= found[-1][1]:
+            found[-1] = (found[-1][0], max(end, found[-1][1]))
+        else:
+            found.append((start, end))
+    return found
+
+
 def without(spans: Sequence[Span], pieces: Iterable[tuple[int, int]]) -> Iterable[Span]:
     """Spans, less what of them lies in one of the pieces."""
-    cut: list[tuple[int, int]] = []
-    for start, end in sorted(map(tuple, pieces)):
-        if cut and start <= cut[-1][1]:
-            cut[-1] = (cut[-1][0], max(end, cut[-1][1]))
-        else:
-            cut.append((start, end))
+    cut = merged(pieces)
     first = 0
     for span in spans:
         while first < len(cut) and cut[first][1] <= span.start:

@@ -11,11 +11,10 @@ import time
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner
+from command import typed
 
 from diarize import __version__
 from diarize.cli import app
-from diarize.errors import DiarizeError
 
 
 @pytest.fixture
@@ -38,14 +37,7 @@ def here(tmp_path, monkeypatch, sample_wav, write_wav, weights):
 
 def diarize(*arguments: str, status: int = 0) -> tuple[str, str]:
     """Standard output and error of a command that must leave with this status."""
-    result = CliRunner().invoke(app, list(arguments))
-    said = result.stderr
-    if isinstance(result.exception, DiarizeError):  # what main() makes of it
-        code, said = 1, said + f"error: {result.exception}"
-    else:
-        code = result.exit_code
-    assert code == status, (arguments, result.output, result.exception)
-    return result.stdout, said
+    return typed(app, *arguments, status=status)
 
 
 def process(*arguments: str, **options) -> subprocess.Popen:

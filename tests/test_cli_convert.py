@@ -7,10 +7,9 @@ import os
 
 import pytest
 import typer
-from typer.testing import CliRunner
+from command import typed
 
 from diarize.cli.convert import convert
-from diarize.errors import DiarizeError
 from diarize.formats.registry import FORMATS, format_turns, read_recordings
 from diarize.result import Turn
 
@@ -23,14 +22,7 @@ TURNS = [Turn(0.5, 3.7, "Anna", 0.9), Turn(2, 4, "Bo"), Turn(4, 5, "Anna", 0.5)]
 
 def run(*arguments: object, status: int = 0, stdin: str | bytes | None = None) -> tuple[str, str]:
     """Standard output and error of `convert` with these arguments, which must leave with this status."""
-    result = CliRunner().invoke(app, ["convert", *map(str, arguments)], input=stdin)
-    said = result.stderr
-    if isinstance(result.exception, DiarizeError):  # what main() makes of it
-        code, said = 1, said + f"error: {result.exception}"
-    else:
-        code = result.exit_code
-    assert code == status, (arguments, result.output, result.exception)
-    return result.stdout, said
+    return typed(app, "convert", *arguments, status=status, given=stdin)
 
 
 @pytest.fixture

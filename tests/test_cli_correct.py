@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import pytest
 import typer
+from command import typed
 from fakes import ExactEmbedder, FakeVad, conversation
-from typer.testing import CliRunner
 
 from diarize import Diarizer, Kept
 from diarize.cli import correct as module
 from diarize.cli import run as run_module
-from diarize.errors import DiarizeError
 from diarize.formats.registry import read_recordings
 
 app = typer.Typer(rich_markup_mode="markdown")
@@ -20,14 +19,7 @@ app.command("run")(run_module.run)
 
 def command(*arguments: object, status: int = 0) -> tuple[str, str]:
     """Standard output and error of a command line, which must leave with this status."""
-    result = CliRunner().invoke(app, [*map(str, arguments)])
-    said = result.stderr
-    if isinstance(result.exception, DiarizeError):  # what main() makes of it
-        code, said = 1, said + f"error: {result.exception}"
-    else:
-        code = result.exit_code
-    assert code == status, (arguments, result.output, result.exception)
-    return result.stdout, said
+    return typed(app, *arguments, status=status)
 
 
 @pytest.fixture

@@ -7,12 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner
+from command import typed
 
 from diarize.audio import read_audio
 from diarize.cli import app
 from diarize.enrolment import KnownVoice
-from diarize.errors import DiarizeError
 from diarize.formats.rttm import read_rttm
 from diarize.voiceprints import Voiceprint
 
@@ -47,14 +46,7 @@ def here(folder, tmp_path, monkeypatch, real_diarizer):
 
 def diarize(*arguments: str, status: int = 0) -> tuple[str, str]:
     """Standard output and error of a command that must leave with this status."""
-    result = CliRunner().invoke(app, list(arguments))
-    said = result.stderr
-    if isinstance(result.exception, DiarizeError):  # what main() makes of it
-        code, said = 1, said + f"error: {result.exception}"
-    else:
-        code = result.exit_code
-    assert code == status, (arguments, result.output, result.exception)
-    return result.stdout, said
+    return typed(app, *arguments, status=status)
 
 
 def test_people_become_files_and_the_files_give_names(here):

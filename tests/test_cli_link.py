@@ -8,11 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner
+from command import typed
 
 from diarize.audio import read_audio
 from diarize.cli import app
-from diarize.errors import DiarizeError
 from diarize.formats.rttm import read_rttm
 
 RATE = 16000
@@ -44,14 +43,7 @@ def here(folder, tmp_path, monkeypatch, real_diarizer):
 
 def diarize(*arguments: str, status: int = 0) -> tuple[str, str]:
     """Standard output and error of a command that must leave with this status."""
-    result = CliRunner().invoke(app, list(arguments))
-    said = result.stderr
-    if isinstance(result.exception, DiarizeError):  # what main() makes of it
-        code, said = 1, said + f"error: {result.exception}"
-    else:
-        code = result.exit_code
-    assert code == status, (arguments, result.output, result.exception)
-    return result.stdout, said
+    return typed(app, *arguments, status=status)
 
 
 def test_the_same_people_have_the_same_names_in_all_results(here):

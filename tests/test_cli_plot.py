@@ -9,11 +9,10 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner
+from command import typed
 
 from diarize.cli import app
 from diarize.cli import plot as module
-from diarize.errors import DiarizeError
 from diarize.formats.registry import FORMATS, format_turns
 from diarize.kept import Kept
 from diarize.plotting import timeline_svg
@@ -25,14 +24,7 @@ TRUTH = [Turn(0.5, 1.2, "x"), Turn(1.2, 2.0, "y")]
 
 def plot(*arguments: object, status: int = 0, given: bytes | None = None) -> tuple[str, str]:
     """Standard output and error of `plot` with these arguments, which must leave with this status."""
-    result = CliRunner().invoke(app, ["plot", *map(str, arguments)], input=given)
-    said = result.stderr
-    if isinstance(result.exception, DiarizeError):  # what main() makes of it
-        code, said = 1, said + f"error: {result.exception}"
-    else:
-        code = result.exit_code
-    assert code == status, (arguments, result.output, result.exception)
-    return result.stdout, said
+    return typed(app, "plot", *arguments, status=status, given=given)
 
 
 @pytest.fixture
@@ -112,7 +104,7 @@ def test_standard_input(here):
     ("arguments", "message"),
     [
         (["nope.rttm"], "nope.rttm: no such file"),
-        (["nope.diarize"], "nope.diarize: no such file"),
+        (["nope.diarize"], "nope.diarize: cannot be read: No such file"),
         (["call.rttm", "-r", "nope.rttm"], "nope.rttm: no such file"),
         (["call.rttm", "-n", "2"], "--num-speakers is for recordings: call.rttm says already"),
         (["call.rttm", "--config", "meeting"], "--config is for recordings"),

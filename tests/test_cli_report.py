@@ -8,10 +8,9 @@ import re
 import numpy as np
 import pytest
 import typer
-from typer.testing import CliRunner
+from command import typed
 
 from diarize.cli import report as module
-from diarize.errors import DiarizeError
 from diarize.formats.registry import FORMATS, format_turns
 from diarize.result import Diarization, Turn
 
@@ -24,14 +23,7 @@ TURNS = [Turn(0.5, 1.7, "Anna", 0.9), Turn(1.2, 2, "Bo")]
 
 def report(*arguments: object, status: int = 0) -> tuple[str, str]:
     """Standard output and error of `report` with these arguments, which must leave with this status."""
-    result = CliRunner().invoke(app, ["report", *map(str, arguments)])
-    said = result.stderr
-    if isinstance(result.exception, DiarizeError):  # what main() makes of it
-        code, said = 1, said + f"error: {result.exception}"
-    else:
-        code = result.exit_code
-    assert code == status, (arguments, result.output, result.exception)
-    return result.stdout, said
+    return typed(app, "report", *arguments, status=status)
 
 
 @pytest.fixture

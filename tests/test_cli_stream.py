@@ -22,12 +22,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from command import typed
 from typer.testing import CliRunner
 
 from diarize._pcm import companded
 from diarize.audio import read_audio
 from diarize.cli import app
-from diarize.errors import DiarizeError
 from diarize.formats.rttm import read_rttm
 from diarize.result import Turn, joined
 
@@ -86,13 +86,7 @@ def short(here, samples, write_wav):
 
 def stream(*arguments: str, status: int = 0, data: bytes | None = None) -> tuple[str, str]:
     """Standard output and error of `diarize stream` that must leave with this status."""
-    result = CliRunner().invoke(app, ["stream", *arguments], input=data)
-    said = result.stderr
-    code = result.exit_code
-    if isinstance(result.exception, DiarizeError):  # what main() makes of it
-        code, said = 1, said + f"error: {result.exception}"
-    assert code == status, (arguments, result.output, result.exception)
-    return result.stdout, said
+    return typed(app, "stream", *arguments, status=status, given=data)
 
 
 @contextmanager

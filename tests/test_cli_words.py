@@ -6,10 +6,9 @@ import json
 
 import pytest
 import typer
-from typer.testing import CliRunner
+from command import typed
 
 from diarize.cli import words as module
-from diarize.errors import DiarizeError
 
 app = typer.Typer(rich_markup_mode="markdown")
 app.command("words")(module.words)
@@ -47,14 +46,7 @@ def here(tmp_path, monkeypatch):
 
 def diarize(*arguments: str, status: int = 0) -> tuple[str, str]:
     """Standard output and error of a command that must leave with this status."""
-    result = CliRunner().invoke(app, list(arguments))
-    said = result.stderr
-    if isinstance(result.exception, DiarizeError):  # what main() makes of it
-        code, said = 1, said + f"error: {result.exception}"
-    else:
-        code = result.exit_code
-    assert code == status, (arguments, result.output, result.exception)
-    return result.stdout, said
+    return typed(app, *arguments, status=status)
 
 
 def test_the_readable_transcript_is_printed(here):
@@ -135,7 +127,7 @@ def test_nobody_speaks(here):
         (["meeting.json", "meeting.rttm", "--from", "doc"], "format must be one of whisper"),
         (["meeting.json", "meeting.rttm", "-f", "doc"], "--format must be one of txt, srt, vtt, json, ctm"),
         (["meeting.json", "meeting.rttm", "-o", "x.doc"], "the ending of x.doc must be one of txt, srt"),
-        (["meeting.json", "meeting.rttm", "-o", "no/x.srt"], "no is not a folder; make it first"),
+        (["meeting.json", "meeting.rttm", "-o", "no/x.srt"], "there is no folder no; make it first"),
         (["meeting.json", "meeting.rttm", "-o", ".", "-f", "srt"], ". is a folder; name a file"),
         (["meeting.json", "meeting.rttm", "-n", "2"], "--num-speakers is for recordings: meeting.rttm says"),
         (["meeting.json", "meeting.rttm", "-c", "meeting"], "--config is for recordings"),

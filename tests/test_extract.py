@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import typer
-from typer.testing import CliRunner
+from command import typed
 
 from diarize.cli.extract import extract as verb
-from diarize.errors import AudioError, ConfigError, DiarizeError, FormatError
+from diarize.errors import AudioError, ConfigError, FormatError
 from diarize.extract import extract, file_part, talk_time
 from diarize.formats.registry import format_turns
 from diarize.result import Turn
@@ -27,14 +27,7 @@ app.command("extract")(verb)
 
 def run(*arguments: object, status: int = 0, stdin: str | None = None) -> tuple[str, str]:
     """Standard output and error of `extract` with these arguments, which must leave with this status."""
-    result = CliRunner().invoke(app, ["extract", *map(str, arguments)], input=stdin)
-    said = result.stderr
-    if isinstance(result.exception, DiarizeError):  # what main() makes of it
-        code, said = 1, said + f"error: {result.exception}"
-    else:
-        code = result.exit_code
-    assert code == status, (arguments, result.output, result.exception)
-    return result.stdout, said
+    return typed(app, "extract", *arguments, status=status, given=stdin)
 
 
 def samples_of(path: Path) -> tuple[int, np.ndarray]:

@@ -21,7 +21,7 @@ PATHS = sorted(PACKAGE.rglob("*.py"))
 # A part is a module or a package; `+` joins modules that are one part.
 LEVELS = """
     errors
-    config  _table  _saving  resampling+samples+_reader+decoding+audio  _files+_assets+_fetch+models
+    config  _table  _saving  _sqlite  resampling+samples+_reader+decoding+audio  _files+_assets+_fetch+models
     networks  calibration
     features  engine  words  result
     clustering  formats  scoring  trials  _pcm+sources+microphone

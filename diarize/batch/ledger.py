@@ -15,13 +15,14 @@ import os
 import sqlite3
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from diarize._sqlite import in_a_line
 from diarize.batch.rows import Row, encodable
-from diarize.errors import DiarizeError, FormatError
+from diarize.errors import FormatError
 
 NAME = "batch.sqlite"
 VERSION = 1
@@ -93,17 +94,9 @@ class Ledger:
         """Let go of the file."""
         self.db.close()
 
-    @contextmanager
-    def speaking(self) -> Iterator[None]:
+    def speaking(self) -> AbstractContextManager[None]:
         """What SQLite says as one line."""
-        try:
-            yield
-        except sqlite3.DatabaseError as error:
-            if "not a database" in str(error) or "no such" in str(error):
-                raise FormatError(f"{self.path}: is no ledger of a batch: {error}") from None
-            raise DiarizeError(
-                f"{self.path}: cannot be written: {error}; run the same command again"
-            ) from error
+        return in_a_line(self.path, "ledger of a batch", "cannot be written", "; run the same command again")
 
     @contextmanager
     def transaction(self) -> Iterator[None]:

@@ -20,6 +20,7 @@ from diarize.cli.terminal import (
     PrecisionOption,
     ThreadsOption,
     VadOption,
+    check_output,
     finish,
     load_diarizer,
     note,
@@ -82,8 +83,8 @@ def calibrate(
     """
     asked = read_trials(trials)
     check(asked, f"{trials} has")
-    if output is not None and output.exists() and not overwrite:
-        raise ConfigError(f"{output} exists already; add --overwrite to replace")
+    if output is not None:
+        check_output(output, overwrite)
     diarizer = load_diarizer(
         config, model=model, device=device, engine=engine, precision=precision, threads=threads, overlap="off"
     )

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 import typer
 
 from diarize.cli import completion
-from diarize.cli.terminal import OverwriteOption, finish, output_paths, write_or_say
+from diarize.cli.terminal import OverwriteOption, finish, output_paths, refuse_existing, write_or_say
 from diarize.errors import ConfigError, DiarizeError, FormatError
 from diarize.extract import file_part
 from diarize.formats.registry import (
@@ -191,10 +191,3 @@ def parts_of(read: Iterable[Held], form: Format) -> tuple[list[Held], list[str]]
         else:
             parts += [(Path(file_part(one.uri) + ".x"), [one]) for one in recordings]
     return parts, empty
-
-
-def refuse_existing(paths: Iterable[Path], overwrite: bool) -> None:
-    """ConfigError for files that are there already, unless they are to be replaced."""
-    there = [path for path in paths if path.is_file()]
-    if there and not overwrite:
-        raise ConfigError(f"{there[0]} exists already; add --overwrite to replace")

@@ -10,8 +10,8 @@ import typer
 
 from diarize.cli.convert import read_file
 from diarize.cli.extract import recording_of
-from diarize.cli.terminal import OverwriteOption, note, write_or_say
-from diarize.errors import ConfigError, CorrectionError, DiarizeError
+from diarize.cli.terminal import OverwriteOption, check_output, note, write_or_say
+from diarize.errors import ConfigError, CorrectionError
 
 if TYPE_CHECKING:
     from diarize.kept import Kept
@@ -102,12 +102,8 @@ def correct(
         from diarize.formats.registry import by_ending
 
         by_ending(output)
-        if output.exists() and not overwrite:
-            raise ConfigError(f"{output} exists; --overwrite replaces it")
-    try:
-        now = before = Kept.load(kept)
-    except OSError as error:
-        raise DiarizeError(f"{kept}: cannot be read: {error.strerror}") from None
+        check_output(output, overwrite)
+    now = before = Kept.load(kept)
     if history:
         for one in (*now.before, now.now):
             typer.echo(one.made_by)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from diarize._files import KEPT
 from diarize.cli import completion
 from diarize.cli.names import EnrolOption, known_voices, named
 from diarize.cli.run import diarize_file
@@ -29,7 +30,9 @@ from diarize.cli.terminal import (
     ThreadsOption,
     finish,
     load_diarizer,
+    make_folder,
     note,
+    refuse_existing,
     table,
     write_or_say,
 )
@@ -42,9 +45,6 @@ if TYPE_CHECKING:
     from diarize.linking import Linked
     from diarize.pipeline import Diarizer
     from diarize.result import Diarization
-
-KEPT = ".diarize"
-"""What the files of `diarize run --keep` end in."""
 
 HEADER = ("person", "recording", "speaker", "seconds", "score")
 SHOWN = 30
@@ -114,7 +114,7 @@ def link(
     recordings = listed(sources)
     paths = {one.uri: output / (one.uri + chosen.ending) for one in recordings} if output else {}
     tables = [output / "people.csv", output / "people.json"] if output else []
-    check_output([*paths.values(), *tables], overwrite)
+    check_outputs([*paths.values(), *tables], overwrite)
     diarizer = load_diarizer(
         config,
         model=model,
@@ -167,10 +167,7 @@ def listed(sources: Sequence[str]) -> list[Recording]:
             others.append(source)
     there = {one.uri for one in kept}
     read = read_manifest(others, note=note) if others else []
-    recordings = [
-        *kept,
-        *(one for one in read if one.uri not in there),
-    ]  # what is kept need not be read again
+    recordings = [*kept, *(one for one in read if one.uri not in there)]  # what is kept is not read again
     names: dict[str, Recording] = {}
     for one in recordings:
         other = names.setdefault(one.uri.casefold(), one)
@@ -204,25 +201,14 @@ def diarization_of(diarizer: Diarizer, one: Recording, title: str, options: dict
     return replace(kept.result(), uri=one.uri, kept=None)
 
 
-def check_output(paths: Sequence[Path], overwrite: bool) -> None:
+def check_outputs(paths: Sequence[Path], overwrite: bool) -> None:
     """Refuse, before any work, to write two results to one place, or over what is there."""
     taken = {str(path).casefold() for path in paths}
     if len(taken) < len(paths):
         raise ConfigError(
             "a recording may not be called people: its result would be the table's file; rename it"
         )
-    there = [str(path) for path in paths if path.exists()]
-    if there and not overwrite:
-        said = f"{there[0]} exists" if len(there) == 1 else f"{there[0]} and {len(there) - 1} more exist"
-        raise ConfigError(f"{said} already; add --overwrite to replace")
-
-
-def make_folder(folder: Path) -> None:
-    """A folder for results; ConfigError where there can be none."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(f"{folder}: cannot be made a folder for the output: {error.strerror}") from None
+    refuse_existing(paths, overwrite)
 
 
 def rows_of(linked: Linked) -> list[dict[str, Any]]:

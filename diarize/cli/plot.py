@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from diarize._files import KEPT
 from diarize.cli.convert import FromOption, read_file
 from diarize.cli.extract import recording_of
 from diarize.cli.run import diarize_file, is_stdin
@@ -24,12 +25,13 @@ from diarize.cli.terminal import (
     OverwriteOption,
     PrecisionOption,
     ThreadsOption,
+    check_output,
     load_diarizer,
     note,
     write_or_say,
 )
 from diarize.config import Bounds, Config
-from diarize.errors import ConfigError, DiarizeError
+from diarize.errors import ConfigError
 from diarize.formats.registry import ENDINGS, stem_of
 
 if TYPE_CHECKING:
@@ -37,11 +39,7 @@ if TYPE_CHECKING:
     from pyannote.core import Annotation
 
     from diarize.config import ClusteringConfig
-    from diarize.formats.registry import Recording
     from diarize.result import Diarization
-
-KEPT = ".diarize"
-"""What files of kept results end in."""
 
 
 class Kind(Enum):
@@ -150,14 +148,16 @@ def plot(
     finding = counts | {"channel": channel} | loading
     clustering = None
     if source.suffix.lower() == KEPT and form is None:
+        from diarize.kept import Kept
+
         refuse(finding, source)
         clustering = Config.load(config).clustering if config else None
-        found = kept_result(source)
+        found = Kept.load(source).result()
     elif form is not None or any(source.name.lower().endswith(ending) for ending in ENDINGS):
         refuse({"config": config} | finding, source)
         if kind != Kind.timeline:
             raise ConfigError(f"--kind {kind.value} needs the recording, or a file that ends in {KEPT}")
-        found = result_of(recording_of(read_file(source, form), Path(stem_of(source)), source, uri))
+        found = recording_of(read_file(source, form), Path(stem_of(source)), source, uri).diarization
     else:
         if uri is not None:
             raise ConfigError("--uri says which recording of a file of turns is meant; this is a recording")
@@ -200,27 +200,6 @@ def write(path: Path, figure: Figure) -> None:
     write_or_say(path, as_svg(figure) if path.suffix.lower() == ".svg" else as_png(figure))
 
 
-def kept_result(source: Path) -> Diarization:
-    """What a kept file says now."""
-    from diarize.kept import Kept
-
-    try:
-        return Kept.load(source).result()
-    except FileNotFoundError:
-        raise DiarizeError(f"{source}: no such file") from None
-    except OSError as error:
-        raise DiarizeError(f"{source}: cannot be read: {error.strerror}") from None
-
-
-def result_of(recording: Recording) -> Diarization:
-    """What a file of turns says, as a result."""
-    from diarize.formats.rows import confidence_of
-    from diarize.result import Diarization, Turn
-
-    said = tuple(Turn(t.start, t.end, t.speaker, confidence_of(t)) for t in recording.turns)
-    return Diarization(said, recording.end, recording.uri)
-
-
 def refuse(options: dict[str, Any], source: Path) -> None:
     """ConfigError for options that are for finding out who speaks, where a file says it."""
     given = [name for name, value in options.items() if value is not None]
@@ -236,11 +215,6 @@ def checked(output: Path | None, source: Path, kind: Kind, overwrite: bool) -> P
     if output is None:
         name = "stdin" if is_stdin(source) else stem_of(source)
         output = Path(f"{name}.png" if kind == Kind.timeline else f"{name}.{kind.value}.png")
-    if output.is_dir():
-        raise ConfigError(f"{output} is a folder; name a file for the picture")
+    check_output(output, overwrite)
     check_ending(output)
-    if output.exists() and not overwrite:
-        raise ConfigError(f"{output} exists already; add --overwrite to replace")
-    if not output.parent.is_dir():
-        raise ConfigError(f"{output}: there is no folder {output.parent}; make it first")
     return output

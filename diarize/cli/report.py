@@ -24,6 +24,7 @@ from diarize.cli.terminal import (
     OverwriteOption,
     PrecisionOption,
     ThreadsOption,
+    check_output,
     load_diarizer,
     note,
     progress_bar,
@@ -102,7 +103,9 @@ def report(
         raise ConfigError("a page is made of a file, which is read twice; save standard input to one first")
     people = named(enrol)
     path = Path(f"{audio.stem}.html") if output is None else output
-    check_output(path, audio, overwrite)
+    check_output(path, overwrite, f"{audio.stem}.html")
+    if path.suffix.lower() not in (".html", ".htm"):
+        raise ConfigError(f"{path}: a page must end in .html, or browsers will not show it as one")
     if turns is None:
         if uri is not None:
             raise ConfigError("--uri says which recording of --turns is meant; name that file as well")
@@ -129,12 +132,7 @@ def report(
 
 def known(turns: Path, audio: Path, uri: str | None) -> Diarization:
     """What a file says of the recording; its duration is that of the sound, where that is longer."""
-    from diarize.formats.rows import confidence_of
-    from diarize.result import Diarization, Turn
-
-    recording = recording_of(read_file(turns, None), audio, turns, uri)
-    said = tuple(Turn(t.start, t.end, t.speaker, confidence_of(t)) for t in recording.turns)
-    return Diarization(said, recording.end, recording.uri)
+    return recording_of(read_file(turns, None), audio, turns, uri).diarization
 
 
 def write(
@@ -161,15 +159,3 @@ def write(
             write_report(path, found, audio, title=title, sound=sound, channel=channel, progress=progress)
         except OSError as error:
             raise DiarizeError(f"{path}: cannot be written: {error.strerror}") from None
-
-
-def check_output(path: Path, audio: Path, overwrite: bool) -> None:
-    """Refuse, before any work, a file that cannot be meant or could not be written."""
-    if path.is_dir():
-        raise ConfigError(f"{path} is a folder; name a file for the page: {path / (audio.stem + '.html')}")
-    if path.suffix.lower() not in (".html", ".htm"):
-        raise ConfigError(f"{path}: a page must end in .html, or browsers will not show it as one")
-    if path.exists() and not overwrite:
-        raise ConfigError(f"{path} exists already; add --overwrite to replace")
-    if not path.parent.is_dir():
-        raise ConfigError(f"{path}: there is no folder {path.parent}; make it first")

@@ -14,6 +14,7 @@ from typing import IO, TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from diarize._files import KEPT
 from diarize.cli import completion
 from diarize.cli.names import EnrolOption, SharedNamesOption, known_voices, named, who_is_who
 from diarize.cli.terminal import (
@@ -158,7 +159,7 @@ def run(
     if output is not None and not to_pipe:
         names = [Path("stdin") if is_stdin(file) else file for file in files]
         paths = output_paths(names, output, chosen.ending, overwrite)
-        kept = output_paths(names, output, ".diarize", overwrite) if keep else []
+        kept = output_paths(names, output, KEPT, overwrite) if keep else []
     elif keep:
         raise ConfigError("--keep writes beside the turns; say which folder: -o FOLDER")
     from diarize.channels import by_channel

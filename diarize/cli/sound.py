@@ -10,6 +10,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from diarize.cli.terminal import check_output
 from diarize.errors import AudioError, ConfigError
 
 if TYPE_CHECKING:
@@ -128,17 +129,12 @@ def seconds_of(latency: str) -> float | None:
     return None if seconds == math.inf else seconds
 
 
-def check_output(path: Path | None, overwrite: bool) -> None:
+def check_result(path: Path | None, overwrite: bool) -> None:
     """Refuse, before hours of listening, a file that could not be written at their end."""
     if path is None:
         return
     if str(path) == "-":
         raise ConfigError("-o - would mix the result with the turns; name a file, or use --to rttm")
-    if path.is_dir():
-        raise ConfigError(f"{path} is a folder; name a file: {path / 'NAME.rttm'}")
-    if path.is_file() and not overwrite:
-        raise ConfigError(f"{path} exists already; add --overwrite to replace")
-    if not path.parent.is_dir():
-        raise ConfigError(f"{path}: there is no folder {path.parent}; make it first")
+    check_output(path, overwrite, "NAME.rttm")
     if not os.access(path if path.exists() else path.parent, os.W_OK):
         raise ConfigError(f"{path}: no permission to write there")

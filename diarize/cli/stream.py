@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Self
 import typer
 
 from diarize.cli.names import EnrolOption, SharedNamesOption, known_voices, named, who_is_who
-from diarize.cli.sound import check_output, is_microphone, name_of, open_source, plain, seconds_of
+from diarize.cli.sound import check_result, is_microphone, name_of, open_source, plain, seconds_of
 from diarize.cli.terminal import (
     ChannelOption,
     ConfigOption,
@@ -133,7 +133,7 @@ def stream(
         raise ConfigError("--hypothesis is for --to jsonl; a terminal shows the guess in its last line")
     if clock and form == Form.rttm:
         raise ConfigError("RTTM has no place for the time of day; --clock goes with --to text or jsonl")
-    check_output(output, overwrite)
+    check_result(output, overwrite)
     latency_s = seconds_of(latency)
     with ExitStack() as stack:
         sound = open_source(

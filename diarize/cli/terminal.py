@@ -202,17 +202,36 @@ def output_paths(sources: Sequence[Path], folder: Path, suffix: str, overwrite: 
                 f"{other} and {source} would both be written to {path}; "
                 "rename one, or write them to different folders"
             )
-    there = [str(path) for path in paths if path.exists()]
+    refuse_existing(paths, overwrite)
+    make_folder(folder)
+    return paths
+
+
+def refuse_existing(paths: Sequence[Path], overwrite: bool) -> None:
+    """ConfigError for files that are there already, unless they are to be replaced; devices never are."""
+    there = [str(path) for path in paths if path.is_file() or path.is_dir()]
     if there and not overwrite:
         said = f"{there[0]} exists" if len(there) == 1 else f"{there[0]} and {len(there) - 1} more exist"
         raise ConfigError(f"{said} already; add --overwrite to replace")
+
+
+def check_output(path: Path, overwrite: bool, example: str | None = None) -> None:
+    """ConfigError, before any work, for a file that cannot be meant or could not be written at its end."""
+    if path.is_dir():
+        raise ConfigError(f"{path} is a folder; name a file{f': {path / example}' if example else ''}")
+    refuse_existing([path], overwrite)
+    if not path.parent.is_dir():
+        raise ConfigError(f"{path}: there is no folder {path.parent}; make it first")
+
+
+def make_folder(folder: Path) -> None:
+    """A folder for results; ConfigError where there can be none."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except FileExistsError:
         raise ConfigError(f"{folder} is a file; name a folder for the output") from None
     except OSError as error:
         raise ConfigError(f"{folder}: cannot be made a folder for the output: {error.strerror}") from None
-    return paths
 
 
 def save_embedding(path: Path, embedding: NDArray[np.float32]) -> None:

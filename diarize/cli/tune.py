@@ -21,6 +21,7 @@ from diarize.cli.terminal import (
     OverwriteOption,
     PrecisionOption,
     ThreadsOption,
+    check_output,
     load_diarizer,
     note,
     percent,
@@ -28,7 +29,6 @@ from diarize.cli.terminal import (
     table,
     write_or_say,
 )
-from diarize.errors import ConfigError
 from diarize.scoring import MIN_SPEECH_S, Convention
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ def tune(
     space = tuple(map(Axis.of, option)) if option else SPACE
     convention = Convention(collar, skip_overlap)
     if output is not None:
-        refuse(output, overwrite)
+        check_output(output, overwrite)
     notes: list[str] = []
     found = found_in(references, audio, uem, notes)
     for line in notes:
@@ -152,14 +152,6 @@ def tune(
         comment = "".join(f"# {line}\n" for line in about)
         write_or_say(output, f"{comment}\n{tuning.best.config.to_toml()}\n")
         note(f"written: {output}")
-
-
-def refuse(output: Path, overwrite: bool) -> None:
-    """ConfigError, before any work, for a file that cannot be written at the end."""
-    if output.is_dir() or not output.parent.is_dir():
-        raise ConfigError(f"{output} must be a file in a folder that exists")
-    if output.exists() and not overwrite:
-        raise ConfigError(f"{output} exists already; add --overwrite to replace")
 
 
 @contextmanager

@@ -23,6 +23,7 @@ from diarize.cli.terminal import (
     OverwriteOption,
     PrecisionOption,
     ThreadsOption,
+    check_output,
     load_diarizer,
     note,
     write_or_say,
@@ -124,7 +125,7 @@ def words(
     to_pipe = output is None or str(output) == "-"
     write = WRITERS[_chosen(to, None if to_pipe else output)]
     if output is not None and not to_pipe:
-        _writable(output, overwrite)
+        check_output(output, overwrite)
     said = _read(transcript, form, uri)
     turns: list[Spoken]
     if not is_stdin(source) and any(source.name.lower().endswith(ending) for ending in ENDINGS):
@@ -170,16 +171,6 @@ def _chosen(to: str | None, output: Path | None) -> str:
         where = "--format" if to is not None else f"the ending of {output}"
         raise ConfigError(f"{where} must be one of {', '.join(WRITERS)}, got {name!r}")
     return name
-
-
-def _writable(output: Path, overwrite: bool) -> None:
-    """ConfigError, before any work, where the output cannot be meant."""
-    if output.is_dir():
-        raise ConfigError(f"{output} is a folder; name a file for the output")
-    if output.exists() and not overwrite:
-        raise ConfigError(f"{output} exists already; add --overwrite to replace")
-    if not output.parent.is_dir():
-        raise ConfigError(f"{output.parent} is not a folder; make it first")
 
 
 def _read(transcript: Path, form: str | None, uri: str | None) -> Transcript:

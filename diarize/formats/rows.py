@@ -19,7 +19,7 @@ from . import LATEST_S, NO_NAME, clean_name, parse_seconds, to_ms
 if TYPE_CHECKING:
     from pyannote.core import Annotation
 
-    from diarize.result import Match, Turn
+    from diarize.result import Diarization, Match, Turn
 
 
 class SpeakerTurn(Protocol):
@@ -65,6 +65,14 @@ class Recording:
         for track, turn in enumerate(self.turns):
             annotation[Segment(turn.start, turn.end), track] = turn.speaker
         return annotation
+
+    @property
+    def diarization(self) -> Diarization:
+        """The same as a result, with what is known of how sure the turns are."""
+        from diarize.result import Diarization, Turn
+
+        said = tuple(Turn(t.start, t.end, t.speaker, confidence_of(t)) for t in self.turns)
+        return Diarization(said, self.end, self.uri)
 
     @property
     def end(self) -> float:

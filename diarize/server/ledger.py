@@ -19,7 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from diarize.errors import DiarizeError, FormatError
+from diarize._sqlite import in_a_line
+from diarize.errors import FormatError
 
 NAME = "recordings.sqlite"
 VERSION = 1
@@ -97,13 +98,8 @@ class Ledger:
     @contextmanager
     def _speaking(self) -> Iterator[None]:
         """One thread at a time; what SQLite says as one line."""
-        with self._lock:
-            try:
-                yield
-            except sqlite3.DatabaseError as error:
-                if "not a database" in str(error) or "no such" in str(error):
-                    raise FormatError(f"{self.path}: is no ledger of the server: {error}") from None
-                raise DiarizeError(f"{self.path}: cannot be used: {error}") from error
+        with self._lock, in_a_line(self.path, "ledger of the server", "cannot be used"):
+            yield
 
     def _write(self, statement: str, *values: Any) -> int:
         with self._speaking():

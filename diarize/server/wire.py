@@ -49,10 +49,31 @@ class Patience:
             self._timer = None
 
 
+class ReadInTime:
+    """Of a protocol: what is written is read in time, or `reading` ends the connection."""
+
+    reading: Patience
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Nobody is waited for any more."""
+        self.reading.stop()
+        super().connection_lost(exc)  # type: ignore[misc]
+
+    def pause_writing(self) -> None:
+        """More is written than the system holds."""
+        self.reading.begin()
+        super().pause_writing()  # type: ignore[misc]
+
+    def resume_writing(self) -> None:
+        """The client has read."""
+        self.reading.stop()
+        super().resume_writing()  # type: ignore[misc]
+
+
 def config_of(app: ASGIApp, options: ServerOptions, on_unread: Callable[[], object]) -> uvicorn.Config:
     """How uvicorn serves an app within the limits; `on_unread` is called when a connection ends unread."""
 
-    class Http(H11Protocol):
+    class Http(ReadInTime, H11Protocol):
         """Heads come in time, answers are read in time."""
 
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -73,16 +94,7 @@ def config_of(app: ASGIApp, options: ServerOptions, on_unread: Callable[[], obje
 
         def connection_lost(self, exc: Exception | None) -> None:
             self.head.stop()
-            self.reading.stop()
             super().connection_lost(exc)
-
-        def pause_writing(self) -> None:
-            self.reading.begin()
-            super().pause_writing()
-
-        def resume_writing(self) -> None:
-            self.reading.stop()
-            super().resume_writing()
 
         def handle_websocket_upgrade(self, event: h11.Request) -> None:
             self.head.stop()
@@ -92,24 +104,12 @@ def config_of(app: ASGIApp, options: ServerOptions, on_unread: Callable[[], obje
             on_unread()
             transport.abort()
 
-    class WebSocket(WebSocketsSansIOProtocol):
+    class WebSocket(ReadInTime, WebSocketsSansIOProtocol):
         """What is sent is read in time."""
 
         def connection_made(self, transport: asyncio.BaseTransport) -> None:
             super().connection_made(transport)
             self.reading = Patience(options.unread_s, self._unread)
-
-        def connection_lost(self, exc: Exception | None) -> None:
-            self.reading.stop()
-            super().connection_lost(exc)
-
-        def pause_writing(self) -> None:
-            self.reading.begin()
-            super().pause_writing()
-
-        def resume_writing(self) -> None:
-            self.reading.stop()
-            super().resume_writing()
 
         def handle_ping(self) -> None:
             if self.writable.is_set():
