@@ -122,3 +122,27 @@ def test_the_count_that_was_asked_for_is_more_than_the_mixture(low):
         found = cluster(rows, np.ones(36), ClusteringConfig(), 0.35, bounds)
         assert found.max() + 1 >= low
         assert bounds.high is None or found.max() + 1 == low
+
+
+def parts_of_a_voice(alike: float) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of three groups whose centres score `alike`, which the eigengap tells apart, and of another."""
+    rng = np.random.default_rng(1)
+    directions = np.linalg.qr(rng.standard_normal((SIZE, 5)))[0].T
+    parts = [np.sqrt(alike) * directions[0] + np.sqrt(1 - alike) * directions[2 + i] for i in range(3)]
+    truth = np.repeat([0, 1, 2, 3], [40, 40, 40, 30])
+    rows = np.array([*parts, directions[1]])[truth] + rng.normal(0, 0.05, (len(truth), SIZE))
+    return unit(rows), truth
+
+
+def test_somebody_who_has_most_of_a_recording_is_not_cut_in_three():
+    rows, truth = parts_of_a_voice(0.8)
+    labels = cluster(rows, np.ones(len(rows)), ClusteringConfig(), 0.31)
+    assert set(zip(labels.tolist(), (truth == 3).tolist(), strict=True)) == {(0, False), (1, True)}
+    assert cluster(rows, np.ones(len(rows)), ClusteringConfig(merge_threshold=1.0), 0.31).max() == 3
+    asked = cluster(rows, np.ones(len(rows)), ClusteringConfig(), 0.31, Bounds.of(4, None, None))
+    assert set(asked.tolist()) == {0, 1, 2, 3}, "a count that was asked for stands above it (law 7)"
+
+
+def test_voices_as_alike_as_two_on_one_telephone_stay_two():
+    rows, _ = parts_of_a_voice(0.6)
+    assert cluster(rows, np.ones(len(rows)), ClusteringConfig(), 0.31).max() == 3
