@@ -19,7 +19,7 @@ import numpy as np
 from diarize.errors import FormatError
 
 TREE = "tree"
-VERSIONS = {"stream": 4, "kept result": 1}
+VERSIONS = {"stream": 5, "kept result": 2}
 """The format of each thing that is saved."""
 
 

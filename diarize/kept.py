@@ -84,6 +84,7 @@ class Kept:
     model, overlap : as configured
     threshold : the score from which two windows are one speaker
     regions : (r, 2) start, end
+    pauses : (p, 2) in regions, in which nobody is heard
     windows : (n, 3) start, end, start of its region
     speech : (n,) mean probability of speech, in thousandths
     rows : (m, E) unit rows; a long recording has fewer than windows
@@ -99,6 +100,7 @@ class Kept:
     overlap: str
     threshold: float
     regions: NDArray[np.int64]
+    pauses: NDArray[np.int64]
     windows: NDArray[np.int64]
     speech: NDArray[np.int64]
     rows: NDArray[np.float32]
@@ -149,7 +151,8 @@ class Kept:
             spoken_for |= (start <= middles) & (middles < end)
         ours = np.flatnonzero(~spoken_for).tolist()
         scores = self.scores[self.groups.where[ours]]
-        found = turns(regions, [self.items[i] for i in ours], self.now.labels[ours].tolist(), scores)
+        windows, labels = [self.items[i] for i in ours], self.now.labels[ours].tolist()
+        found = turns(regions, windows, labels, scores, self.pauses.tolist())
         return [*without(found, said)]
 
     @cached_property
@@ -241,6 +244,7 @@ class Kept:
         n, m = len(self.windows), len(self.rows)
         shapes: dict[str, tuple[NDArray[Any], tuple[int, ...]]] = {
             "regions": (self.regions, (len(self.regions), 2)),
+            "pauses": (self.pauses, (len(self.pauses), 2)),
             "windows": (self.windows, (n, 3)),
             "speech": (self.speech, (n,)),
             "index": (self.index, (n,)),

@@ -2,7 +2,8 @@
 
 It runs the same stages as the settled side (`diarize.stream`) with their look-ahead shortened to the
 latency, on rows of the same embedder. What it decides is final, and thrown away when the result is
-made: that one is clustered anew, from settled rows only.
+made: that one is clustered anew, from settled rows only. Of a pause in which the speaker changes the one
+before keeps what had to be decided before the other one was heard.
 
 Where two voices are heard at once by the time of a decision, the one who spoke before has a turn too. What is
 heard is known on a grid of `diarize.stages.overlap.LOOK_STEP`, so from that much latency and a window's step
@@ -13,7 +14,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +23,7 @@ from diarize.config import Bounds, Config
 from diarize.errors import ConfigError
 from diarize.features import FRAME_SHIFT
 from diarize.resampling import SAMPLE_RATE
-from diarize.stages.boundaries import overlaps
+from diarize.stages.boundaries import PAD, overlaps
 from diarize.stages.deadlines import Deadlines, DeadlinesState, capped
 from diarize.stages.items import FRAME, Decision, Span, Voices, Window
 from diarize.stages.labelling import Labeller, LabellerState
@@ -48,6 +49,7 @@ Look = Callable[[int], list[Voices]]
 class LiveState:
     """Where the live side of one stream is: its stages, and the rows that may still be asked for.
 
+    pauses : that are over, in regions, and may still have to be decided
     now, before : the label given last, and the last other one
     looked, both : the end of the last look for overlap, and where it heard two voices
     """
@@ -57,6 +59,7 @@ class LiveState:
     deadlines: DeadlinesState = field(default_factory=DeadlinesState)
     labeller: LabellerState = field(default_factory=LabellerState)
     rows: dict[Samples, Row] = field(default_factory=dict)
+    pauses: list[Samples] = field(default_factory=list)
     now: int | None = None
     before: int | None = None
     looked: int = -1
@@ -147,7 +150,10 @@ class Live:
             regions = self.deadlines.clip(self.regions.push([p]))
             windows = self.windows.push(regions)
             placed += windows
-            decisions += self.deadlines.push(regions, windows, self.windows.horizon)
+            self.state.pauses += self.regions.filled()
+            decisions += map(self._resumed, self.deadlines.push(regions, windows, self.windows.horizon))
+            while self.state.pauses and self.state.pauses[0][1] < self.decided:
+                del self.state.pauses[0]
         return decisions, placed
 
     def finish(
@@ -156,7 +162,15 @@ class Live:
         """As `place`, for the last frames: everything falls due."""
         regions = self.deadlines.clip(self.regions.finish(num_samples, probabilities))
         windows = self.windows.push(regions)
-        return self.deadlines.finish(regions, windows), windows
+        self.state.pauses += self.regions.filled()
+        return [*map(self._resumed, self.deadlines.finish(regions, windows))], windows
+
+    def _resumed(self, decision: Decision) -> Decision:
+        """The decision, with what is known by now of a pause at its start."""
+        for start, end in self.state.pauses:
+            if start <= decision.start <= end:
+                return replace(decision, resumed=end - PAD)
+        return decision
 
     def missing(self, windows: Iterable[Window]) -> list[Window]:
         """Those of the windows whose rows are not here, once each."""
@@ -183,24 +197,28 @@ class Live:
         spans: list[Span] = []
         for decision in decisions:
             label = self.labeller.push(decision, [rows[key(window)] for window in decision.ahead])
-            if label is not None and decision.start < decision.end:
-                spans.append(Span(decision.start, decision.end, label))
-                if look is not None:
-                    spans += self._beside(spans[-1], look)
+            if label is None:
+                continue
+            start = decision.start if label == self.state.now else max(decision.start, decision.resumed)
+            if start >= decision.end:
+                continue
+            if label != self.state.now:
+                self.state.now, self.state.before = label, self.state.now
+            spans.append(Span(start, decision.end, label))
+            if look is not None:
+                spans += self._beside(spans[-1], decision.start, look)
         if len(rows) > KEPT_ROWS:
             wanted = {key(w) for waiting in self.state.deadlines.waiting for w in waiting.windows}
             for old in [k for k in list(rows)[:-KEPT_ROWS] if k not in wanted]:
                 del rows[old]
         return spans
 
-    def _beside(self, span: Span, look: Look) -> list[Span]:
-        """Who speaks besides, as far as it was heard when the span had to be decided."""
+    def _beside(self, span: Span, decided: int, look: Look) -> list[Span]:
+        """Who speaks besides, as far as it was heard when sample `decided` had to be."""
         state = self.state
-        if span.label != state.now:
-            state.now, state.before = span.label, state.now
         if state.before is None:
             return []
-        end = (span.start + self.wait) // LOOK_STEP * LOOK_STEP
+        end = (decided + self.wait) // LOOK_STEP * LOOK_STEP
         if end != state.looked:
             state.looked, state.both = end, overlaps(look(end))
         common = [(max(a, span.start), min(b, span.end)) for a, b in state.both]

@@ -35,7 +35,7 @@ class SettledState:
     """Where the settled side of one stream is.
 
     rows : of the windows found so far
-    regions_found, windows_found : start, end; start, end, region
+    regions_found, pauses_found, windows_found : start, end; start, end; start, end, region
     speech_found : of each window, those still to be embedded included, the mean probability of speech
     recent : probabilities of the last frames, from number `recent_from` on
     voices_found : start, end, count
@@ -45,6 +45,7 @@ class SettledState:
     regions: RegionsState = field(default_factory=RegionsState)
     windows: WindowsState = field(default_factory=WindowsState)
     regions_found: Table = field(default_factory=lambda: Table(2))
+    pauses_found: Table = field(default_factory=lambda: Table(2))
     windows_found: Table = field(default_factory=lambda: Table(3))
     speech_found: Table = field(default_factory=lambda: Table(1))
     recent: NDArray[np.float32] = field(default_factory=lambda: np.zeros(0, np.float32))
@@ -130,6 +131,7 @@ class Settled:
             overlap=self.config.overlap,
             threshold=threshold,
             regions=self.state.regions_found.array(),
+            pauses=self.state.pauses_found.array(),
             windows=table[heard],
             speech=self.state.speech_found.array()[: len(heard)][heard, 0],
             rows=rows,
@@ -171,6 +173,8 @@ class Settled:
         for region in regions:
             if region.closed:
                 self.state.regions_found.append(region.start, region.end)
+        for pause in self.regions.filled():
+            self.state.pauses_found.append(*pause)
         windows = self.windows.push(regions)
         state = self.state
         for window in windows:

@@ -42,6 +42,7 @@ def kept_of(rows: np.ndarray, labels: list[int] | np.ndarray, *, region: int = 1
         overlap="off",
         threshold=THRESHOLD,
         regions=np.array(regions, np.int64).reshape(-1, 2),
+        pauses=np.zeros((0, 2), np.int64),
         windows=np.stack([starts, starts + 16000, first], axis=1).astype(np.int64).reshape(-1, 3),
         speech=np.full(n, 900),
         rows=rows,

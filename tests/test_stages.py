@@ -211,6 +211,34 @@ def test_no_window_loses_its_samples(seed):
     assert all(span.start < span.end for span in spans)
 
 
+@pytest.mark.parametrize(
+    ("pauses", "expected"),
+    [
+        ([(17_000, 23_000)], [Span(0, 17_800, 0), Span(22_200, 40_000, 1)]),
+        ([(2_000, 9_000), (17_000, 23_000), (30_000, 35_000)], [Span(0, 17_800, 0), Span(22_200, 40_000, 1)]),
+        ([(20_001, 23_000)], [Span(0, 20_000, 0), Span(20_000, 40_000, 1)]),  # the change is not in it
+        ([(19_000, 20_400)], [Span(0, 20_000, 0), Span(20_000, 40_000, 1)]),  # nothing is left of it
+        ([(1_000, 39_500)], [Span(0, 20_000, 0), Span(20_000, 40_000, 1)]),  # a turn would be lost
+    ],
+)
+def test_a_pause_in_which_the_speaker_changes_is_nobodys(pauses, expected):
+    windows = [Window(0, 20_000, 0), Window(20_000, 40_000, 0)]
+    spans = turns([Region(0, 40_000)], windows, [0, 1], sure([0, 1]), pauses)
+    assert spans == expected
+    whole = turns([Region(0, 40_000)], windows, [0, 0], sure([0, 0]), pauses)
+    assert whole == [Span(0, 40_000, 0)]
+
+
+def test_pauses_that_are_filled_are_given_once():
+    stage = Regions(VadConfig(min_silence_s=0.3, min_speech_s=0.1, pad_s=0.05))
+    heard = [0.9] * 10 + [0.0] * 5 + [0.9] * 10 + [0.0] * 9 + [0.9] + [0.0] * 20 + [0.9] * 5
+    stage.push(heard[:17])
+    assert stage.filled() == [(10 * FRAME, 15 * FRAME)]
+    stage.push(heard[17:])
+    assert stage.filled() == [(25 * FRAME, 34 * FRAME)]  # the long one is no pause of anybody
+    assert stage.filled() == []
+
+
 @pytest.mark.parametrize("make", [lambda: Regions(VadConfig()), lambda: Windows(WindowsConfig())])
 def test_a_finished_stage_says_so(make):
     stage = make()

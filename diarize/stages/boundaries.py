@@ -1,11 +1,12 @@
-"""Labelled windows to turns: every sample of speech gets one speaker.
+"""Labelled windows to turns: every sample of a region gets one speaker, but for pauses between two.
 
 Inside a region each window owns the samples up to a cut between it and the next one, the first window from
 the region's start and the last one to its end, so region edges stay sample-exact. A cut lies in the middle
 between a window's end and the next one's start, and where the speaker changes it moves to where the scores
 of both speakers would be equal if they changed evenly from the middle of one window to that of the other.
 It moves at most `REACH` of the way between them, so no window loses all of its samples, and no label is
-lost. Neighbouring pieces of one speaker are joined.
+lost. Neighbouring pieces of one speaker are joined. A pause that was filled is one person's pause; where the
+speaker changes in it, nobody speaks.
 
 Where two voices are heard at once (`diarize.stages.overlap`) the other one is taken to be whose turn is
 nearest in time: people speak at once where they take turns. `benchmarks/overlap.py` compares it with voices
@@ -14,7 +15,9 @@ nearest in time: people speak at once where they take turns. `benchmarks/overlap
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from itertools import groupby, pairwise
 
 import numpy as np
@@ -26,6 +29,9 @@ from diarize.stages.items import Region, Span, Voices, Window
 REACH = 0.4
 """How far a cut moves, at most, as a part of the way between the middles of two windows."""
 
+PAD = SAMPLE_RATE // 20
+"""Samples at both ends of a pause that stay speech; none to .1 s do about as well."""
+
 SHORTEST = SAMPLE_RATE // 10
 """Samples: shorter overlaps are none, shorter pauses between overlaps are part of them."""
 
@@ -35,6 +41,7 @@ def turns(
     windows: Sequence[Window],
     labels: Sequence[int],
     scores: NDArray[np.float64],
+    pauses: Sequence[tuple[int, int]] = (),
 ) -> list[Span]:
     """The turns of labelled windows, in order; a region without a window has none.
 
@@ -42,6 +49,7 @@ def turns(
     windows : n of them, in order of time
     labels : a label for each window
     scores : (n, k), of each window with the speaker of each label
+    pauses : ``[start, end)`` in order, in which nobody was heard
     """
     ends = {region.start: region.end for region in regions}
     spans: list[Span] = []
@@ -54,6 +62,20 @@ def turns(
                 spans[-1] = Span(last.start, end, label)
             else:
                 spans.append(Span(begin, end, int(label)))
+    return apart(spans, pauses)
+
+
+def apart(spans: list[Span], pauses: Sequence[tuple[int, int]]) -> list[Span]:
+    """Spans of which two that meet in a pause leave it, less `PAD`, to nobody; none loses all it has."""
+    starts = [start for start, _ in pauses]
+    for k in range(len(spans) - 1):
+        one, other = spans[k : k + 2]
+        at = bisect_right(starts, one.end) - 1
+        if one.end != other.start or one.label == other.label or at < 0 or one.end > pauses[at][1]:
+            continue
+        end, start = pauses[at][0] + PAD, pauses[at][1] - PAD
+        if one.start < end < start < other.end:
+            spans[k : k + 2] = replace(one, end=end), replace(other, start=start)
     return spans
 
 

@@ -41,12 +41,15 @@ class Decision:
 
     ahead : the windows that may be looked at, `window` first; none where it was decided before
     window : None where there is too little speech to tell who it is
+    resumed : where speech goes on, if a pause was known to be at the start; before it only one who
+        spoke before the pause has a turn
     """
 
     start: int
     end: int
     window: Window | None
     ahead: tuple[Window, ...]
+    resumed: int = 0
 
 
 @dataclass(frozen=True, slots=True)

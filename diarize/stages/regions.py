@@ -1,9 +1,9 @@
 """Speech probabilities to speech regions.
 
 Speech begins at the first frame with p >= onset and is over once p < offset has lasted for
-`min_silence_s`; shorter pauses are filled. What lasted under `min_speech_s` is dropped, the rest is
-padded by `pad_s` on both sides. A pause shorter than both paddings is filled too, so that regions
-never overlap.
+`min_silence_s`; shorter pauses are filled, and remembered (`Regions.filled`): one person pauses, and
+between two of them nobody speaks. What lasted under `min_speech_s` is dropped, the rest is padded by
+`pad_s` on both sides. A pause shorter than both paddings is filled too, so that regions never overlap.
 
 A region is reported while it is open, each time its certain end has moved, so that a monologue does
 not hold up what follows.
@@ -12,7 +12,7 @@ not hold up what follows.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from diarize.audio import SAMPLE_RATE
 from diarize.config import VadConfig
@@ -22,11 +22,15 @@ from diarize.stages.items import FRAME, Region
 
 @dataclass
 class RegionsState:
-    """Where one stream is, in frames: the speech being heard, unpadded ``[start, end)``, if any."""
+    """Where one stream is, in frames: the speech being heard, unpadded ``[start, end)``, if any.
+
+    filled : pauses that nobody asked for yet
+    """
 
     frame: int = 0
     start: int | None = None
     end: int = 0
+    filled: list[tuple[int, int]] = field(default_factory=list)
     finished: bool = False
 
 
@@ -67,12 +71,19 @@ class Regions:
             found.append(region)
         return [replace(region, end=min(region.end, num_samples)) for region in found]
 
+    def filled(self) -> list[tuple[int, int]]:
+        """Pauses ``[start, end)`` inside regions, in samples and in order; each is given once."""
+        pauses, self.state.filled = self.state.filled, []
+        return [(start * FRAME, end * FRAME) for start, end in pauses]
+
     def _frame(self, p: float) -> Region | None:
         state = self.state
         state.frame += 1
         if p >= (self.config.onset if state.start is None else self.config.offset):
             if state.start is None:
                 state.start = state.frame - 1
+            elif state.end < state.frame - 1:
+                state.filled.append((state.end, state.frame - 1))
             state.end = state.frame
             return self._open()
         if state.start is not None and (state.frame - state.end) * FRAME >= self.min_silence:
