@@ -22,6 +22,9 @@ TREE = "tree"
 VERSIONS = {"stream": 5, "kept result": 2}
 """The format of each thing that is saved."""
 
+REMEDIES = {"stream": "let that one finish it", "kept result": "make it again, with `diarize run --keep`"}
+"""What to do with one of another format."""
+
 
 def pack(state: Any, what: str = "stream") -> bytes:
     """A dataclass of numbers, texts, arrays, lists, tuples, dicts and further dataclasses, as bytes."""
@@ -44,7 +47,7 @@ def unpack(kind: type, data: bytes, what: str = "stream") -> Any:
             if version != VERSIONS[what]:
                 raise FormatError(
                     f"the {what} was saved by another version of diarize (format {version}, here "
-                    f"{VERSIONS[what]}); let that one finish it"
+                    f"{VERSIONS[what]}); {REMEDIES[what]}"
                 )
             return _built(kind, tree["state"], file)
     except FormatError:

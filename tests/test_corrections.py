@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from fakes import ExactEmbedder, FakeVad, conversation, silence, speech
 
-from diarize import Config, CorrectionError, Diarizer, FormatError, Kept, Turn, corrections
+from diarize import Config, CorrectionError, Diarizer, FormatError, Kept, Turn, _saving, corrections
 from diarize.config import ClusteringConfig
 from diarize.corrections import apart, edited, merge, parted, rename, split, together, undo
 from diarize.formats.registry import format_turns, read_recordings
@@ -96,6 +96,13 @@ def test_what_is_no_kept_result_is_refused(junk, tmp_path):
         Kept.load(path)
 
 
+def test_one_of_another_version_is_made_again(kept, tmp_path, monkeypatch):
+    path = kept.save(tmp_path / "a.diarize")
+    monkeypatch.setitem(_saving.VERSIONS, "kept result", 99)
+    with pytest.raises(FormatError, match=r"another version.*make it again, with `diarize run --keep`"):
+        Kept.load(path)
+
+
 def test_a_saved_stream_is_no_kept_result(tmp_path):
     stream = diarizer().stream()
     stream.push(speech(0.1, 2.0, np.random.default_rng(0)))
@@ -111,6 +118,7 @@ def test_a_saved_stream_is_no_kept_result(tmp_path):
         (lambda k: replace(k, index=k.index + len(k.rows)), "rows"),
         (lambda k: replace(k, index=k.index[:-1]), "index"),
         (lambda k: replace(k, windows=k.windows[:, :2]), "windows"),
+        (lambda k: replace(k, pauses=k.pauses[:, :1]), "pauses"),
         (lambda k: replace(k, windows=k.windows + 10**9), "outside its region"),
         (lambda k: replace(k, rows=k.rows * np.float32(np.nan)), "finite"),
         (lambda k: replace(k, duration=float("nan")), "duration"),
@@ -123,6 +131,16 @@ def test_what_contradicts_itself_is_refused(kept, change, wrong, tmp_path):
     path = change(kept).save(tmp_path / "a.diarize")
     with pytest.raises(FormatError, match=f"damaged.*{wrong}"):
         Kept.load(path)
+
+
+def test_a_pause_is_nobodys_only_while_two_are_beside_it(kept):
+    """To the sample: one speaker who was two has the pauses in between."""
+    assert kept.pauses.tolist()
+    gaps = [(a.end, b.start) for a, b in pairwise(kept.spans) if a.end < b.start]
+    between = [gap for gap in gaps if any(s <= gap[0] and gap[1] <= e for s, e in kept.regions.tolist())]
+    assert between
+    everybody = merge(kept, *kept.now.names)
+    assert [[span.start, span.end] for span in everybody.spans] == kept.regions.tolist()
 
 
 # Speakers ------------------------------------------------------------------------------------------
