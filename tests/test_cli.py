@@ -71,6 +71,12 @@ def test_one_bad_file_does_not_stop_the_others(here):
         assert notes.count(reason) == 1
 
 
+def test_a_pattern_that_nothing_fits_is_no_file(here):
+    said, notes = diarize("run", "one.wav", "*.mp3", "*.m4a", "-o", "out", status=1)
+    assert said.split() == ["out/one.rttm"]
+    assert "*.mp3: no such file" in notes
+
+
 def test_outputs_that_would_collide_are_refused_before_work(here):
     for folder in ("a", "b"):
         (here / folder).mkdir()

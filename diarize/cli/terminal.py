@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+GLOB = {*"*?["}
+"""Characters of a pattern that a shell leaves as it is where no file fits it."""
+
 
 @dataclass
 class Settings:
@@ -196,6 +199,8 @@ def output_paths(sources: Sequence[Path], folder: Path, suffix: str, overwrite: 
     paths = [folder / (source.stem + suffix) for source in sources]
     taken: dict[str, Path] = {}
     for source, path in zip(sources, paths, strict=True):
+        if GLOB & {*source.name} and not source.exists():  # nothing fits it, as will be said
+            continue
         other = taken.setdefault(path.name.casefold(), source)
         if other is not source:
             raise ConfigError(
