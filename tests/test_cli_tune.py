@@ -39,10 +39,10 @@ def here(tmp_path, monkeypatch, write_wav):
         pieces, lines, now = [], [], 0.0
         for turn in range(4):
             first, second = (round(float(rng.uniform(1.5, 3)), 3) for _ in range(2))
-            voice = (0.0, 0.4)[turn % 2]
+            voice = (0.0, 0.4)[turn // 2]
             pieces += [silence(2), speech(voice, first, rng), silence(0.5), speech(voice, second, rng)]
             lines.append(
-                f"SPEAKER t{number} 1 {now + 2} {first + second + 0.5} <NA> <NA> {'AB'[turn % 2]} <NA> <NA>"
+                f"SPEAKER t{number} 1 {now + 2} {first + second + 0.5} <NA> <NA> {'AB'[turn // 2]} <NA> <NA>"
             )
             now += 2.5 + first + second
         write_wav(tmp_path / "sound" / f"t{number}.wav", 32767 * np.concatenate(pieces), RATE)

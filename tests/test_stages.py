@@ -218,7 +218,7 @@ def test_no_window_loses_its_samples(seed):
         ([(2_000, 9_000), (17_000, 23_000), (30_000, 35_000)], [Span(0, 17_800, 0), Span(22_200, 40_000, 1)]),
         ([(20_001, 23_000)], [Span(0, 20_000, 0), Span(20_000, 40_000, 1)]),  # the change is not in it
         ([(19_000, 20_400)], [Span(0, 20_000, 0), Span(20_000, 40_000, 1)]),  # nothing is left of it
-        ([(1_000, 39_500)], [Span(0, 20_000, 0), Span(20_000, 40_000, 1)]),  # a turn would be lost
+        ([(1_000, 39_500)], [Span(0, 1_800, 0), Span(38_700, 40_000, 1)]),
     ],
 )
 def test_a_pause_in_which_the_speaker_changes_is_nobodys(pauses, expected):
@@ -227,6 +227,12 @@ def test_a_pause_in_which_the_speaker_changes_is_nobodys(pauses, expected):
     assert spans == expected
     whole = turns([Region(0, 40_000)], windows, [0, 0], sure([0, 0]), pauses)
     assert whole == [Span(0, 40_000, 0)]
+
+
+def test_a_turn_inside_a_pause_is_not_lost():
+    windows = [Window(0, 16_000, 0), Window(16_000, 24_000, 0), Window(24_000, 40_000, 0)]
+    spans = turns([Region(0, 40_000)], windows, [0, 1, 2], sure([0, 1, 2]), [(12_000, 28_000)])
+    assert spans == [Span(0, 16_000, 0), Span(16_000, 24_000, 1), Span(24_000, 40_000, 2)]
 
 
 def test_pauses_that_are_filled_are_given_once():
