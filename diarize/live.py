@@ -145,7 +145,8 @@ class Live:
 
     def place(self, probabilities: Iterable[float]) -> tuple[list[Decision], list[Window]]:
         """Speech probabilities of the next frames; returns decisions that fall due, and new windows."""
-        decisions, placed = [], []
+        decisions: list[Decision] = []
+        placed: list[Window] = []
         for p in probabilities:
             regions = self.deadlines.clip(self.regions.push([p]))
             windows = self.windows.push(regions)
