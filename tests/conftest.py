@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import wave
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,6 +17,12 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = Path(os.environ.get("DIARIZE_TEST_DATA", ROOT.parent / "shared" / "data"))
+
+
+@pytest.fixture(autouse=True)
+def interruptible() -> None:
+    """Ctrl-C interrupts, whatever a shell, a browser or a test before has made of it."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
