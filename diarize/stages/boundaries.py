@@ -66,12 +66,12 @@ def turns(
 
 
 def apart(spans: list[Span], pauses: Sequence[tuple[int, int]]) -> list[Span]:
-    """Spans of which two that meet in a pause leave it, less `PAD`, to nobody; none loses all it has."""
+    """Spans, joined where one speaker goes on, of which two that meet in a pause leave it, less `PAD`, to nobody; none loses all it has."""
     starts = [start for start, _ in pauses]
     for k in range(len(spans) - 1):
         one, other = spans[k : k + 2]
         at = bisect_right(starts, one.end) - 1
-        if one.end != other.start or one.label == other.label or at < 0 or one.end > pauses[at][1]:
+        if one.end != other.start or at < 0 or one.end > pauses[at][1]:
             continue
         end, start = pauses[at][0] + PAD, pauses[at][1] - PAD
         if one.start < end < start < other.end:
