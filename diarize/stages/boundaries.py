@@ -66,7 +66,10 @@ def turns(
 
 
 def apart(spans: list[Span], pauses: Sequence[tuple[int, int]]) -> list[Span]:
-    """Spans, joined where one speaker goes on, of which two that meet in a pause leave it, less `PAD`, to nobody; none loses all it has."""
+    """Spans, of which two that meet in a pause leave it, less `PAD`, to nobody; none loses all it has.
+
+    spans : in order; those that meet are of two speakers
+    """
     starts = [start for start, _ in pauses]
     for k in range(len(spans) - 1):
         one, other = spans[k : k + 2]
