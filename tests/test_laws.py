@@ -219,7 +219,9 @@ def test_with_latency_enough_each_window_decides_what_it_decides_in_a_file(diari
     count = len(windows)
     spans = turns(found_regions(stream), windows, range(count), np.eye(count))  # everybody is somebody else
     own = {span.end: span.start for span in spans}
-    live = [(start, end) for start, end, _ in stream._state.finals.array().tolist()]
+    finals = stream._state.finals.array().tolist()
+    live = [(start, end) for start, end, _ in finals]
+    assert all(one[2] != two[2] for one, two in pairwise(finals) if two[0] != own[two[1]])  # late
     pauses = stream.settled.state.pauses_found.array().tolist()  # what is decided after one is another's
     late = [(start, own[end]) for start, end in live if start != own[end]]
     assert len(live) > 20
