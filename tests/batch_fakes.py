@@ -9,6 +9,7 @@ import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
+from diarize.batch import run_batch
 from diarize.config import Bounds
 from diarize.errors import AudioError, ModelError
 from diarize.formats.registry import format_turns
@@ -91,6 +92,27 @@ class FakeDiarizer:
             self.kept = [*getattr(self, "kept", []), b"\1" * int(value)]
         elif command == "warn":
             warnings.warn(value, stacklevel=1)
+
+
+class Recordings:
+    """A folder of fake recordings, a log of what was done to them, and what a batch notes of it."""
+
+    def __init__(self, root: Path) -> None:
+        self.root, self.audio, self.log = root, root / "audio", root / "log"
+        self.audio.mkdir()
+        self.notes: list[str] = []
+
+    def add(self, *names: str, text: str = "good") -> None:
+        for name in names:
+            path = self.audio / f"{name}.wav"
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(text + "\n")
+
+    def batch(self, output, **options):
+        """A batch over all of them."""
+        self.notes = []
+        settings = {"workers": 1, "make": Fake(str(self.log)), "note": self.notes.append}
+        return run_batch([self.audio], output, **settings | options)
 
 
 def calls(log, what="begin"):

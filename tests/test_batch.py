@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 
 import pytest
-from batch_fakes import Fake, calls, spans
+from batch_fakes import Fake, Recordings, calls, spans
 
 import diarize.batch.driver as driver
 import diarize.batch.places as places
@@ -32,22 +32,15 @@ TESTS = Path(__file__).resolve().parent
 posix = pytest.mark.skipif(os.name == "nt", reason="signals are POSIX")
 
 
-class Corpus:
+class Corpus(Recordings):
     """A folder of fake recordings and the batch over it."""
 
     def __init__(self, root: Path) -> None:
-        self.root, self.audio, self.out, self.log = root, root / "audio", root / "out", root / "log"
-        self.audio.mkdir()
-        self.notes: list[str] = []
-
-    def add(self, *names: str, text: str = "good") -> None:
-        for name in names:
-            (self.audio / f"{name}.wav").write_text(text + "\n")
+        super().__init__(root)
+        self.out = root / "out"
 
     def run(self, **options):
-        self.notes = []
-        settings = {"workers": 2, "threads": 1, "make": Fake(str(self.log)), "note": self.notes.append}
-        return run_batch([self.audio], self.out, **settings | options)
+        return self.batch(self.out, **{"workers": 2, "threads": 1} | options)
 
     def rows(self, columns: str = "uri, status") -> list[tuple]:
         with sqlite3.connect(self.out / "batch.sqlite") as db:
@@ -67,7 +60,6 @@ def corpus(tmp_path):
 
 def test_each_recording_has_one_result_and_one_row(corpus):
     corpus.add("a", "b", "c")
-    (corpus.audio / "deep").mkdir()
     corpus.add("deep/d", text="silent\nwarn a little odd")
     seen = []
     summary = corpus.run(progress=seen.append)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import fsspec
 import pytest
-from batch_fakes import Fake, calls
+from batch_fakes import Fake, Recordings, calls
 from fsspec.implementations.memory import MemoryFileSystem
 from typer.testing import CliRunner
 
@@ -81,23 +81,15 @@ def objects(memory):
     store.close()
 
 
-class Corpus:
+class Corpus(Recordings):
     """Fake recordings, and a batch over them to a URL."""
 
     def __init__(self, root: Path) -> None:
-        self.root, self.audio, self.log, self.home = root, root / "audio", root / "log", root / "home"
-        self.audio.mkdir()
-        self.notes: list[str] = []
-
-    def add(self, *names: str, text: str = "good") -> None:
-        for name in names:
-            (self.audio / name).parent.mkdir(exist_ok=True)
-            (self.audio / f"{name}.wav").write_text(text + "\n")
+        super().__init__(root)
+        self.home = root / "home"
 
     def run(self, url, **options):
-        self.notes = []
-        settings = {"workers": 1, "make": Fake(str(self.log)), "note": self.notes.append}
-        return run_batch([self.audio], url, **{"ledger": self.home} | settings | options)
+        return self.batch(url, **{"ledger": self.home} | options)
 
 
 @pytest.fixture

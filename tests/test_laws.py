@@ -786,10 +786,14 @@ def test_a_live_stream_grows_by_less_than_two_megabytes_an_hour():
         live = stream.live.state
         assert len(live.rows) < 64
         assert len(live.deadlines.waiting) < 8
+        assert len(live.pauses) < 16
+        assert not live.regions.filled
+        assert not stream.settled.state.regions.filled
         assert len(live.labeller.strangers) <= MAX_STRANGERS
         assert held(stream) < 2 * TILE + 3 * RATE
         sizes.append(len(stream.state()) - 4 * held(stream))  # of what is held, more or less by the moment
     assert max(np.diff(sizes)) < 2e6 / 4
+    assert len(stream.settled.state.pauses_found) > 200
 
 
 def test_strangers_do_not_pile_up():
