@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,9 @@ from numpy.typing import NDArray
 from diarize import Stream
 from diarize.networks.powerset import num_frames
 from diarize.stages.items import Region, Window
+
+if TYPE_CHECKING:
+    from diarize.scoring import Score
 
 RATE = 16000
 
@@ -167,3 +171,10 @@ def found_regions(stream: Stream) -> list[Region]:
 def found_windows(stream: Stream) -> list[Window]:
     """The settled windows of a stream."""
     return [Window(*row) for row in stream.settled.state.windows_found.array().tolist()]
+
+
+def a_score(wrong_s: float, total_s: float = 100.0) -> Score:
+    """So many seconds missed of so many; needs the extra `score`."""
+    from diarize.scoring import Convention, Score
+
+    return Score(Convention(), total_s, wrong_s, 0.0, 0.0, total_s, 0.0, 2, 2)
