@@ -19,7 +19,7 @@ import numpy as np
 from diarize.errors import FormatError
 
 TREE = "tree"
-VERSIONS = {"stream": 5, "kept result": 2}
+VERSIONS = {"stream": 6, "kept result": 2}
 """The format of each thing that is saved."""
 
 REMEDIES = {"stream": "let that one finish it", "kept result": "make it again, with `diarize run --keep`"}

@@ -123,7 +123,9 @@ class Live:
         self.regions = Regions(capped(config.vad, wait), state.regions)
         self.windows = Windows(config.windows, state.windows)
         self.deadlines = Deadlines(config.windows, wait, state.deadlines)
-        self.labeller = Labeller(config.live, config.windows.length, threshold, bounds.high, state.labeller)
+        self.labeller = Labeller(
+            config.live, config.clustering, config.windows.length, threshold, bounds, state.labeller
+        )
 
     @property
     def horizon(self) -> int:
@@ -217,7 +219,7 @@ class Live:
     def _beside(self, span: Span, decided: int, look: Look) -> list[Span]:
         """Who speaks besides, as far as it was heard when sample `decided` had to be."""
         state = self.state
-        if state.before is None:
+        if state.before is None or state.labeller.speakers[state.before].aside:
             return []
         end = (decided + self.wait) // LOOK_STEP * LOOK_STEP
         if end != state.looked:

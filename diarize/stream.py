@@ -68,7 +68,7 @@ class Stream:
             if options.latency_s is not None:
                 state.live = LiveState()
                 state.live.labeller.speakers = [
-                    Speaker(voice.name, voice.total, voice.windows) for voice in options.known
+                    Speaker(voice.name, voice.total, voice.windows, enrolled=True) for voice in options.known
                 ]
         self._state = state
         self.resampler.state = state.resampler

@@ -212,7 +212,7 @@ def test_from_the_settling_latency_on_both_sides_see_the_same_windows(diarizer, 
 @pytest.mark.parametrize("seed", range(3))
 def test_with_latency_enough_each_window_decides_what_it_decides_in_a_file(diarizer, seed):
     """Piece by piece: the edges between windows are those of the offline turns, whoever speaks."""
-    samples = conversation(seed, turns=20)
+    samples = conversation(seed, turns=30)
     alone = Diarizer(diarizer.config, embedder=diarizer.embedder, vad=diarizer.vad)  # one speaker a moment
     stream = pushed(alone, [samples], latency_s=settling(diarizer.config) / RATE)
     windows = found_windows(stream)
@@ -426,7 +426,7 @@ def test_speakers_who_sound_alike_stay_two():
             for name, a in zip("AB", angles, strict=True)
         ]
     )
-    labeller = Labeller(LiveConfig(), 24_000, 0.35, None, state)
+    labeller = Labeller(LiveConfig(), ClusteringConfig(), 24_000, 0.35, Bounds(), state)
     for k, angle in enumerate([0.0, 0.4, 0.1, 0.3, 0.4, 0.0]):
         window = Window(24_000 * k, 24_000 * (k + 1), 0)
         row = np.array([np.cos(angle), np.sin(angle)], np.float32)
@@ -800,7 +800,7 @@ def test_strangers_do_not_pile_up():
     """Where nobody new may speak, all who fit nobody are strangers."""
     axes = np.eye(80, dtype=np.float32)
     state = LabellerState([Speaker("A", axes[0].astype(float) * 9, 9.0, spoke=True)])
-    labeller = Labeller(LiveConfig(), 24_000, 0.35, 1, state)
+    labeller = Labeller(LiveConfig(), ClusteringConfig(), 24_000, 0.35, Bounds(1, 1), state)
     for k in range(1, 80):
         window = Window(24_000 * k, 24_000 * (k + 1), 0)
         assert labeller.push(Decision(window.start, window.end, window, (window,)), [axes[k]]) == 0
