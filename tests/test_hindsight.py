@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from diarize.clustering import cluster, hindsight
 from diarize.clustering.hindsight import FIRST, LEAST, MAX_ROWS, Hindsight, one_to_one
 from diarize.config import Bounds, ClusteringConfig, LiveConfig
 from diarize.engine import unit
@@ -89,6 +90,31 @@ def test_summaries_keep_who_is_who():
         past.add(row, 3 if k == 0 and n % 2 else k)
     taken_for = past.look_back((), ClusteringConfig(), THRESHOLD, Bounds())
     assert taken_for in ({0: 3}, {3: 0})
+
+
+def test_a_mean_of_many_windows_outweighs_one(monkeypatch):
+    monkeypatch.setattr(hindsight, "MAX_ROWS", 2)
+    past, rows = Hindsight(), rows_near(AXES[0], 4)
+    for row in rows:
+        past.add(row, 0)
+    two = unit((rows[0] + rows[1])[None])[0]
+    assert np.allclose(past.rows[0], unit((2 * two + rows[2])[None])[0], atol=1e-6)
+    assert np.allclose(past.rows[1], rows[3])
+
+
+def test_a_row_counts_for_all_the_windows_behind_it(monkeypatch):
+    past, seen = Hindsight(), []
+    for row in rows_near(AXES[0], 3 * MAX_ROWS):
+        past.add(row, 0)
+
+    def watched(rows, weights, *rest):
+        seen.append(weights)
+        return cluster(rows, weights, *rest)
+
+    monkeypatch.setattr(hindsight, "cluster", watched)
+    past.look_back((), ClusteringConfig(), THRESHOLD, Bounds())
+    assert len(seen[0]) == len(past.rows)
+    assert seen[0].sum() == 3 * MAX_ROWS
 
 
 def test_looks_back_are_further_and_further_apart():
