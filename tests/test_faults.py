@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from fakes import ExactEmbedder, FakeVad, conversation
-from test_audio import encode
+from sound_files import encode
 from test_cli_convert import run as convert
 
 from diarize import AudioError, Config, DiarizeError, Diarizer
