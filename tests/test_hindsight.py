@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from fakes import RATE, FakeEmbedder, FakeSegmenter, FakeVad
 from numpy.typing import NDArray
 
+from diarize import Diarizer, Stream
 from diarize.clustering import cluster, hindsight
 from diarize.clustering.hindsight import FIRST, LEAST, MAX_ROWS, Hindsight, one_to_one
 from diarize.config import Bounds, ClusteringConfig, LiveConfig
 from diarize.engine import unit
-from diarize.stages.items import Decision, Window
+from diarize.enrolment import KnownVoice
+from diarize.stages.items import Decision, Span, Voices, Window
 from diarize.stages.labelling import Labeller, LabellerState, Speaker
 
 THRESHOLD = 0.35
@@ -214,15 +217,14 @@ def test_a_known_voice_gets_no_name_beyond_those_asked_for():
 
 
 def test_a_voice_with_two_names_has_one_from_the_look_back_on():
-    people = speakers("SPEAKER_00", "SPEAKER_01")
     near = unit((AXES[0] + 0.9 * AXES[1]).astype(np.float32)[None])[0].astype(float)
-    people[1].total = near * 9
-    talk = Talk(people)
-    before = talk.hear(rows_near(near, 12))
-    before += talk.hear(rows_near(AXES[0], FIRST - 12, 1))
+    talk = Talk([speakers("SPEAKER_00")[0], Speaker("SPEAKER_01", near * 9, 9.0, spoke=True)])
+    before = talk.hear(rows_near(AXES[0], FIRST - 12, 1)) + talk.hear(rows_near(near, 12))
     assert set(before) == {0, 1}
+    assert before[-1] == 1
     assert talk.aside == ["SPEAKER_01"]
-    assert talk.state.last == 0
+    window = Window(LENGTH * FIRST, LENGTH * FIRST + LENGTH // 4, 0)
+    assert talk.labeller.push(Decision(window.start, window.end, window, ()), []) == 0  # goes on
     assert set(talk.hear(rows_near(near, 12, 2))) == {0}
 
 
@@ -242,3 +244,32 @@ def test_a_window_with_many_decisions_counts_once():
     for k in range(5):
         talk.labeller.push(Decision(512 * k, 512 * (k + 1), window, (window,)), [row])
     assert talk.state.hindsight.heard == 1
+
+
+# The stream --------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def stream() -> Stream:
+    diarizer = Diarizer(embedder=FakeEmbedder(), vad=FakeVad(), segmenter=FakeSegmenter())
+    return diarizer.stream(latency_s=2.0, enrolled=[KnownVoice("Ann", np.eye(8)[0] * 4, 4.0, 6.0)])
+
+
+def test_known_voices_of_a_stream_are_never_set_aside(stream):
+    assert [(speaker.name, speaker.enrolled) for speaker in stream.live.labeller.state.speakers] == [
+        ("Ann", True)
+    ]
+
+
+def test_who_was_set_aside_does_not_speak_beside_the_one_they_were(stream):
+    live = stream.live
+    live.state.labeller.speakers = speakers("SPEAKER_00", "SPEAKER_01")
+    live.state.now, live.state.before = 0, 1
+
+    def look(end: int) -> list[Voices]:
+        return [Voices(end - RATE, end, 2)]
+
+    span = Span(10 * RATE, 11 * RATE, 0)
+    assert {beside.label for beside in live._beside(span, 10 * RATE, look)} == {1}
+    live.state.labeller.speakers[1].aside = True
+    assert live._beside(span, 10 * RATE, look) == []

@@ -32,6 +32,7 @@ from diarize import Config, Diarization, Diarizer, SpeakerCountWarning, Stream
 from diarize.clustering import cluster
 from diarize.clustering.affinity import scores
 from diarize.clustering.counting import absorb_small, merge_near, split_to
+from diarize.clustering.hindsight import FIRST
 from diarize.clustering.linkage import average_linkage
 from diarize.clustering.representatives import Representatives
 from diarize.config import Bounds, ClusteringConfig, LiveConfig
@@ -379,7 +380,7 @@ def test_the_hypothesis_is_what_finish_would_say(diarizer, latency_s):
 def test_a_stream_that_was_saved_goes_on_as_if_nothing_had_been(latency_s):
     diarizer = configured(max_rows=16)
     for rate in (RATE, 44100):
-        samples, rng = conversation(8, turns=10), np.random.default_rng(1)
+        samples, rng = conversation(8, turns=24), np.random.default_rng(1)
         unbroken = pushed(diarizer, [samples], latency_s=latency_s, sample_rate=rate)
         stream, turns = diarizer.stream(latency_s=latency_s, sample_rate=rate), []
         for piece in cuts(samples, rng, 30_000):
@@ -390,6 +391,7 @@ def test_a_stream_that_was_saved_goes_on_as_if_nothing_had_been(latency_s):
         turns += stream.finish()
         assert tuple(joined(turns)) == unbroken.finals
         assert same_bits(stream.result(), unbroken.result())
+        assert latency_s is None or stream.live.state.labeller.hindsight.due > FIRST  # looked back
 
 
 @pytest.mark.parametrize("latency_s", [0.25, 2.0, None])
