@@ -163,6 +163,7 @@ class Live:
         self, num_samples: int, probabilities: Iterable[float] = ()
     ) -> tuple[list[Decision], list[Window]]:
         """As `place`, for the last frames: everything falls due."""
+        self.labeller.over = True
         regions = self.deadlines.clip(self.regions.finish(num_samples, probabilities))
         windows = self.windows.push(regions)
         self.state.pauses += self.regions.filled()
@@ -228,8 +229,12 @@ class Live:
         return [Span(a, b, state.before) for a, b in common if a < b]
 
     def fork(self) -> LiveState:
-        """A copy of the state, to see what would be decided if the stream ended now."""
-        return copy.deepcopy(self.state)
+        """A copy of the state, to see what would be decided if the stream ended now.
+
+        It shares what hindsight needs, which a stream that is over does not touch.
+        """
+        hindsight = self.state.labeller.hindsight
+        return copy.deepcopy(self.state, {id(hindsight): hindsight})
 
 
 def key(window: Window) -> Samples:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from fakes import RATE, FakeEmbedder, FakeSegmenter, FakeVad
+from fakes import RATE, FakeEmbedder, FakeSegmenter, FakeVad, conversation
 from numpy.typing import NDArray
 
 from diarize import Diarizer, Stream
@@ -273,3 +273,25 @@ def test_who_was_set_aside_does_not_speak_beside_the_one_they_were(stream):
     assert {beside.label for beside in live._beside(span, 10 * RATE, look)} == {1}
     live.state.labeller.speakers[1].aside = True
     assert live._beside(span, 10 * RATE, look) == []
+
+
+def test_a_hypothesis_costs_no_look_back_and_leaves_none_out(monkeypatch):
+    """It is asked for again and again, and what comes after it is not decided yet."""
+    diarizer = Diarizer(embedder=FakeEmbedder(), vad=FakeVad(), segmenter=FakeSegmenter())
+    looks, look_back = [], Hindsight.look_back
+
+    def counted(past, *rest):
+        looks.append(past.heard)
+        return look_back(past, *rest)
+
+    monkeypatch.setattr(Hindsight, "look_back", counted)
+    samples = conversation(3, turns=30)
+    for guessing in (False, True):
+        stream = diarizer.stream(latency_s=2.0)
+        for start in range(0, len(samples), RATE // 4):
+            stream.push(samples[start : start + RATE // 4])
+            assert not guessing or stream.hypothesis is not None
+        stream.finish()
+    half = len(looks) // 2
+    assert half > 3
+    assert looks[:half] == looks[half:]

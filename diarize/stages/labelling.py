@@ -95,6 +95,7 @@ class Labeller:
         self.threshold = threshold
         self.bounds = bounds
         self.state = state or LabellerState()
+        self.over = False  # then nothing comes that hindsight would be good for
 
     def push(self, decision: Decision, rows: Sequence[Row]) -> int | None:
         """The label of a decision, a place in `state.speakers`; None for nobody.
@@ -105,7 +106,7 @@ class Labeller:
             self.state.last = None
         elif decision.ahead:
             self.state.last = label = self._decide(decision.ahead, rows)
-            if label is not None:
+            if label is not None and not self.over:
                 self._look_back(decision.ahead[0], rows[0], label)
             return label
         return self.state.last
