@@ -380,7 +380,7 @@ def test_the_hypothesis_is_what_finish_would_say(diarizer, latency_s):
 def test_a_stream_that_was_saved_goes_on_as_if_nothing_had_been(latency_s):
     diarizer = configured(max_rows=16)
     for rate in (RATE, 44100):
-        samples, rng = conversation(8, turns=24), np.random.default_rng(1)
+        samples, rng = conversation(8, turns=30), np.random.default_rng(1)
         unbroken = pushed(diarizer, [samples], latency_s=latency_s, sample_rate=rate)
         stream, turns = diarizer.stream(latency_s=latency_s, sample_rate=rate), []
         for piece in cuts(samples, rng, 30_000):
