@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -181,22 +182,38 @@ def test_threads_are_no_option(recording, tmp_path):
     assert "it goes on from there" in notes[0]
 
 
+SIGNALLED = """
+import json, signal, sys
+sys.path.insert(0, sys.argv[1])
+from test_resuming import after, made, resumably, resuming
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))
+resuming.SHARE, notes, ended = float("inf"), [], None
+try:
+    resumably(made(), sys.argv[2], sys.argv[3], progress=after(30, int(sys.argv[4])), note=notes.append)
+except (KeyboardInterrupt, SystemExit) as ending:
+    ended = type(ending).__name__
+restored = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+print(json.dumps([ended, restored, notes]))
+"""
+
+
 @pytest.mark.skipif(os.name == "nt", reason="signals are POSIX")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_waits_for_the_state(recording, tmp_path, number):
-    """The state holds what was pushed last, not what was kept half a minute ago."""
+    """The state holds what was pushed last, not what was kept half a minute ago. In a process of its own."""
     kept, notes = tmp_path / "kept", []
-    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))
-    try:
-        with pytest.raises((KeyboardInterrupt, SystemExit)) as ending:
-            resumably(made(), recording, kept, progress=after(30, number), note=notes.append)
-    finally:
-        signal.signal(signal.SIGTERM, before)
-    assert ending.type is (KeyboardInterrupt if number == signal.SIGINT else SystemExit)
-    assert notes == [f"{recording}: goes on from 0:00:07 when it is run again"]
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    asked = [str(Path(__file__).parent), str(recording), str(kept), str(int(number))]
+    run = subprocess.run([sys.executable, "-c", SIGNALLED, *asked], capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    ending = "KeyboardInterrupt" if number == signal.SIGINT else "SystemExit"
+    assert json.loads(run.stdout) == [
+        ending,
+        True,
+        [f"{recording}: goes on from 0:00:07 when it is run again"],
+    ]
     found = resumably(made(), recording, kept, note=notes.append)
-    assert f"{recording}: at 0:00:07 an earlier run was interrupted" in notes[1]
+    assert notes == [f"{recording}: at 0:00:07 an earlier run was interrupted, it goes on from there"]
     assert exactly(found) == exactly(made()(recording))
 
 
