@@ -32,7 +32,7 @@ from diarize import Config, Diarization, Diarizer, SpeakerCountWarning, Stream
 from diarize.clustering import cluster
 from diarize.clustering.affinity import scores
 from diarize.clustering.counting import absorb_small, merge_near, split_to
-from diarize.clustering.hindsight import FIRST
+from diarize.clustering.hindsight import FIRST, MAX_ROWS
 from diarize.clustering.linkage import average_linkage
 from diarize.clustering.representatives import Representatives
 from diarize.config import Bounds, ClusteringConfig, LiveConfig
@@ -792,6 +792,7 @@ def test_a_live_stream_grows_by_less_than_two_megabytes_an_hour():
         assert not live.regions.filled
         assert not stream.settled.state.regions.filled
         assert len(live.labeller.strangers) <= MAX_STRANGERS
+        assert len(live.labeller.hindsight.rows) <= MAX_ROWS < live.labeller.hindsight.heard
         assert held(stream) < 2 * TILE + 3 * RATE
         sizes.append(len(stream.state()) - 4 * held(stream))  # of what is held, more or less by the moment
     assert max(np.diff(sizes)) < 2e6 / 4

@@ -23,14 +23,8 @@ from diarize.result import Turn
 pytest_plugins = "report_page_fixtures"
 
 
-@pytest.fixture
-def visit(visit_report):
-    """A function that opens a page."""
-    return visit_report
-
-
-def test_a_rename_reaches_every_export(report, visit, tmp_path):
-    page = visit(report(audio=False), ready="shown")
+def test_a_rename_reaches_every_export(report, visit_report, tmp_path):
+    page = visit_report(report(audio=False), ready="shown")
     rename(page, "SPEAKER_00", "Anna")
     turns = [Turn(t.start, t.end, t.speaker.replace("SPEAKER_00", "Anna"), t.confidence) for t in TURNS]
     for kind in ("rttm", "json", "csv", "srt"):
@@ -46,8 +40,8 @@ def test_a_rename_reaches_every_export(report, visit, tmp_path):
     assert speaker_row(page, "Anna").locator("input").input_value() == "Anna"
 
 
-def test_merging_makes_one_speaker_of_two(report, visit):
-    page = visit(report(audio=False), ready="shown")
+def test_merging_makes_one_speaker_of_two(report, visit_report):
+    page = visit_report(report(audio=False), ready="shown")
     speaker_row(page, "SPEAKER_01").locator("select").select_option(label="SPEAKER_00")
     assert rows(page) == [
         [0.6, 9.5004375, "SPEAKER_00"],  # three turns that overlap or touch
@@ -61,8 +55,8 @@ def test_merging_makes_one_speaker_of_two(report, visit):
     assert len(rows(page)) == 3
 
 
-def test_splitting_deleting_and_adding(report, visit):
-    page = visit(report())
+def test_splitting_deleting_and_adding(report, visit_report):
+    page = visit_report(report())
     turn(page, 0).click()
     until(page, "window.began !== undefined")
     page.keyboard.press(" ")
@@ -86,8 +80,8 @@ def test_splitting_deleting_and_adding(report, visit):
     assert [1.6, 3.6, "SPEAKER_00"] in rows(page)
 
 
-def test_edges_are_dragged_in_the_lane(report, visit):
-    page = visit(report(audio=False), ready="shown")
+def test_edges_are_dragged_in_the_lane(report, visit_report):
+    page = visit_report(report(audio=False), ready="shown")
     turn(page, 3).click()
     box, scale = turn(page, 3).bounding_box(), px_per_s(page)
     drag(page, (box["x"] + 1, box["y"] + 10), -1.5 * scale)
@@ -104,8 +98,8 @@ def test_edges_are_dragged_in_the_lane(report, visit):
     assert spans(page, 3) == pytest.approx((12.25, 15.0), abs=0.06)
 
 
-def test_edges_are_dragged_on_the_waveform(report, visit):
-    page = visit(report())
+def test_edges_are_dragged_on_the_waveform(report, visit_report):
+    page = visit_report(report())
     turn(page, 2).click()
     page.keyboard.press(" ")
     wave, scale = page.locator("#wave").bounding_box(), px_per_s(page)
@@ -117,8 +111,8 @@ def test_edges_are_dragged_on_the_waveform(report, visit):
     assert rows(page)[2] == [6.0, 9.5004375, "SPEAKER_00"]
 
 
-def test_a_turn_is_drawn_in_an_empty_place(report, visit):
-    page = visit(report(audio=False), ready="shown")
+def test_a_turn_is_drawn_in_an_empty_place(report, visit_report):
+    page = visit_report(report(audio=False), ready="shown")
     lane, scale = page.locator(".lane").nth(1).bounding_box(), px_per_s(page)
     drag(page, (lane["x"] + 17 * scale, lane["y"] + 20), 1.5 * scale)
     assert rows(page)[-1] == [pytest.approx(17, abs=0.05), pytest.approx(18.5, abs=0.05), "SPEAKER_01"]
@@ -132,8 +126,8 @@ def test_a_turn_is_drawn_in_an_empty_place(report, visit):
     assert len(rows(page)) == 6
 
 
-def test_a_turn_goes_to_another_and_to_a_new_speaker(report, visit):
-    page = visit(report(audio=False), ready="shown")
+def test_a_turn_goes_to_another_and_to_a_new_speaker(report, visit_report):
+    page = visit_report(report(audio=False), ready="shown")
     turn(page, 1).click()
     page.select_option("#turn-speaker", label="SPEAKER_02")
     assert rows(page)[1] == [3.1, 6.0, "SPEAKER_02"]
@@ -143,8 +137,8 @@ def test_a_turn_goes_to_another_and_to_a_new_speaker(report, visit):
     assert ",SPEAKER_03,\n" in exported(page, "csv")  # what a person said has no confidence of a machine
 
 
-def test_leaving_with_edits_is_asked_about(report, visit):
-    page = visit(report(audio=False), ready="shown")
+def test_leaving_with_edits_is_asked_about(report, visit_report):
+    page = visit_report(report(audio=False), ready="shown")
     leave = """() => { const event = new Event("beforeunload", { cancelable: true });
         dispatchEvent(event); return event.defaultPrevented; }"""
     assert page.evaluate(leave) is False

@@ -32,14 +32,8 @@ from diarize.result import Diarization, Turn
 pytest_plugins = "report_page_fixtures"
 
 
-@pytest.fixture
-def visit(visit_report):
-    """A function that opens a page."""
-    return visit_report
-
-
-def test_the_page_opens_with_all_there_is(report, visit):
-    page = visit(report(title="Tuesday's <talk>"))
+def test_the_page_opens_with_all_there_is(report, visit_report):
+    page = visit_report(report(title="Tuesday's <talk>"))
     assert page.title() == page.inner_text("h1") == "Tuesday's <talk>"
     assert page.inner_text("#facts") == "0:20 · 3 speakers · 5 turns"
     assert page.locator("#lanes .turn").count() == len(TURNS)
@@ -49,8 +43,8 @@ def test_the_page_opens_with_all_there_is(report, visit):
             (turn(page, 0), turn(page, 1), turn(page, 3))] == [99, 66, 100]  # fmt: skip
 
 
-def test_the_page_cannot_reach_the_network(report, visit):
-    page, sent = visit(report(audio=False), ready="shown"), []
+def test_the_page_cannot_reach_the_network(report, visit_report):
+    page, sent = visit_report(report(audio=False), ready="shown"), []
     page.context.route("https://**", lambda route: (sent.append(route.request.url), route.abort()))
     page.evaluate("""async () => {
         window.failed = await fetch("https://example.com/").then(() => 0, () => 1);
@@ -62,14 +56,14 @@ def test_the_page_cannot_reach_the_network(report, visit):
     }""")
     page.wait_for_timeout(100)
     assert page.evaluate("[window.failed, window.hacked]") == [1, None]
-    said = [line for line in visit.wrong if "Content Security Policy" in line]
-    visit.wrong.clear()
+    said = [line for line in visit_report.wrong if "Content Security Policy" in line]
+    visit_report.wrong.clear()
     assert len(said) >= 3
     assert sent == []
 
 
-def test_the_browser_hears_clicks_at_their_second(report, recording, visit):
-    page = visit(report())
+def test_the_browser_hears_clicks_at_their_second(report, recording, visit_report):
+    page = visit_report(report())
     assert page.evaluate("heard.duration") == pytest.approx(SECONDS, abs=0.005)  # nothing to be corrected
     text = base64.b64encode(hear(recording).mp3).decode()
     found = page.evaluate(
@@ -90,8 +84,8 @@ def test_the_browser_hears_clicks_at_their_second(report, recording, visit):
 
 
 @pytest.mark.parametrize("number", [1, 3])
-def test_a_click_on_a_turn_plays_its_seconds(report, visit, number):
-    page = visit(report())
+def test_a_click_on_a_turn_plays_its_seconds(report, visit_report, number):
+    page = visit_report(report())
     turn(page, number).click()
     until(page, "window.began !== undefined")
     assert page.evaluate("began") == pytest.approx(TURNS[number].start, abs=0.15)
@@ -100,8 +94,8 @@ def test_a_click_on_a_turn_plays_its_seconds(report, visit, number):
     assert TURNS[number].start <= page.evaluate("heard.currentTime") <= TURNS[number].end
 
 
-def test_a_turn_stops_at_its_end_and_the_space_bar_goes_on(report, visit):
-    page = visit(report())
+def test_a_turn_stops_at_its_end_and_the_space_bar_goes_on(report, visit_report):
+    page = visit_report(report())
     turn(page, 4).click()
     until(page, "window.began !== undefined && heard.paused")
     assert page.evaluate("heard.currentTime") == pytest.approx(TURNS[4].end, abs=0.15)
@@ -110,8 +104,8 @@ def test_a_turn_stops_at_its_end_and_the_space_bar_goes_on(report, visit):
     assert page.get_attribute("#play", "aria-label") == "Pause"
 
 
-def test_a_click_on_the_waveform_plays_from_there(report, visit):
-    page = visit(report())
+def test_a_click_on_the_waveform_plays_from_there(report, visit_report):
+    page = visit_report(report())
     box = page.locator("#wave").bounding_box()
     page.mouse.click(box["x"] + box["width"] * 0.75, box["y"] + 40)
     until(page, "window.began !== undefined")
@@ -124,7 +118,7 @@ def test_a_click_on_the_waveform_plays_from_there(report, visit):
     assert now(page) == pytest.approx(before + 1, abs=0.002)
 
 
-def test_a_browser_that_plays_the_delay_is_corrected(report, visit):
+def test_a_browser_that_plays_the_delay_is_corrected(report, visit_report):
     """One that does not leave out what the encoder put in front finds a longer file, hears the probe late."""
     late = """Object.defineProperty(HTMLMediaElement.prototype, 'duration', { get: () => 20.1 });
         const decode = OfflineAudioContext.prototype.decodeAudioData;
@@ -134,14 +128,14 @@ def test_a_browser_that_plays_the_delay_is_corrected(report, visit):
             sound.getChannelData(0).fill(0, 0, 1105);
             return sound;
         };"""
-    page = visit(report(), watch=late)
+    page = visit_report(report(), watch=late)
     page.keyboard.press("ArrowDown")  # to the first turn, without playing
     assert page.evaluate("heard.currentTime") == pytest.approx(TURNS[0].start + 1105 / RATE, abs=0.001)
     assert now(page) == TURNS[0].start
 
 
 @pytest.mark.parametrize("kind", ["rttm", "json", "csv", "srt"])
-def test_exports_are_what_convert_would_write(report, visit, kind):
+def test_exports_are_what_convert_would_write(report, visit_report, kind):
     names = ("A b", "A_b", 'Zoë, "Z" --> [x]', " \t", "\u2028", "", "日本", "[1]")
     rng = np.random.default_rng(3)
     turns = [
@@ -151,12 +145,12 @@ def test_exports_are_what_convert_would_write(report, visit, kind):
         )
     ]
     turns += [Turn(2, 3.0005, "A b"), Turn(2, 3.0015, "A b"), Turn(0.0, 20.0, "x;y")]
-    page = visit(report(tuple(turns), audio=False, uri="a, talk"), ready="shown")
+    page = visit_report(report(tuple(turns), audio=False, uri="a, talk"), ready="shown")
     assert exported(page, kind) == format_turns(turns, "a, talk", kind, duration=SECONDS)
 
 
-def test_the_table_is_that_of_extract(report, visit):
-    page = visit(report(audio=False), ready="shown")
+def test_the_table_is_that_of_extract(report, visit_report):
+    page = visit_report(report(audio=False), ready="shown")
     for one in talk_time(TURNS):
         cells = speaker_row(page, one.speaker).locator("td").all_inner_texts()[1:5]
         assert cells[0] == f"0:{one.seconds:04.1f}"
@@ -164,8 +158,8 @@ def test_the_table_is_that_of_extract(report, visit):
         assert cells[2] == str(one.turns)
 
 
-def test_overlapping_turns_are_both_seen(report, visit):
-    page = visit(report(audio=False), ready="shown")
+def test_overlapping_turns_are_both_seen(report, visit_report):
+    page = visit_report(report(audio=False), ready="shown")
     for a, b in ((0, 1), (3, 4)):
         one, other = turn(page, a).bounding_box(), turn(page, b).bounding_box()
         assert min(one["x"] + one["width"], other["x"] + other["width"]) > max(one["x"], other["x"])
@@ -176,8 +170,8 @@ def test_overlapping_turns_are_both_seen(report, visit):
 
 
 @pytest.mark.parametrize("audio", [True, False])
-def test_a_page_without_sound(report, visit, audio):
-    page = visit(report(audio=audio, **({"sound": False} if audio else {})), ready="shown")
+def test_a_page_without_sound(report, visit_report, audio):
+    page = visit_report(report(audio=audio, **({"sound": False} if audio else {})), ready="shown")
     assert not page.is_visible("#play")
     assert page.is_visible("#mute")
     turn(page, 3).click()
@@ -188,8 +182,8 @@ def test_a_page_without_sound(report, visit, audio):
     assert [13.25, 15.0, "SPEAKER_02"] in rows(page)
 
 
-def test_malicious_names_are_harmless(report, visit):
-    page = visit(report((Turn(1, 2, EVIL), Turn(1.5, 3, "{{DATA}}")), uri=EVIL, title=EVIL))
+def test_malicious_names_are_harmless(report, visit_report):
+    page = visit_report(report((Turn(1, 2, EVIL), Turn(1.5, 3, "{{DATA}}")), uri=EVIL, title=EVIL))
     assert page.inner_text("h1") == page.title() == EVIL
     assert speaker_row(page, "{{DATA}}").count() == 1
     assert page.locator("#names .name").first.inner_text().startswith(EVIL)
@@ -206,11 +200,11 @@ def test_malicious_names_are_harmless(report, visit):
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_a_telephone_has_room_for_everything(report, visit, scheme):
+def test_a_telephone_has_room_for_everything(report, visit_report, scheme):
     long = Turn(
         5, 8, "A speaker with a name that is far too long for a telephone, and_for_that_matter_" + "x" * 80
     )
-    page = visit(report((*TURNS, long), title="w" * 90), width=390, height=844, color_scheme=scheme)
+    page = visit_report(report((*TURNS, long), title="w" * 90), width=390, height=844, color_scheme=scheme)
     turn(page, 0).click()
     assert page.evaluate("document.documentElement.scrollWidth") == 390
     beyond = page.evaluate("""() => [...document.querySelectorAll("header *, .player *, .columns *")]
@@ -221,8 +215,8 @@ def test_a_telephone_has_room_for_everything(report, visit, scheme):
     assert (sum(map(int, re.findall(r"\d+", dark))) < 200) == (scheme == "dark")
 
 
-def test_everything_has_a_label(report, visit):
-    page = visit(report())
+def test_everything_has_a_label(report, visit_report):
+    page = visit_report(report())
     turn(page, 0).click()
     nameless = page.evaluate("""() => [...document.querySelectorAll("button, input, select, canvas")]
         .filter((one) => one.checkVisibility())
@@ -237,8 +231,8 @@ def test_everything_has_a_label(report, visit):
     assert not page.is_visible("#help")
 
 
-def test_zoom_keeps_waveform_and_lanes_together(report, visit):
-    page = visit(report())
+def test_zoom_keeps_waveform_and_lanes_together(report, visit_report):
+    page = visit_report(report())
     for _ in range(5):
         page.click("#zoom-in")
     scale = px_per_s(page)
@@ -253,13 +247,15 @@ def test_zoom_keeps_waveform_and_lanes_together(report, visit):
     assert page.evaluate("document.getElementById('lanes').scrollLeft") == 0
 
 
-def test_an_hour_of_600_turns_is_quick(tmp_path, visit):
+def test_an_hour_of_600_turns_is_quick(tmp_path, visit_report):
     rng = np.random.default_rng(5)
     starts = np.sort(rng.uniform(0, 3590, 600))
     turns = tuple(
         Turn(float(s), float(s + rng.uniform(0.2, 9)), f"S{i % 6}", 0.8) for i, s in enumerate(starts)
     )
-    page = visit(write_report(tmp_path / "hour.html", Diarization(turns, 3600.0, "hour")), ready="shown")
+    page = visit_report(
+        write_report(tmp_path / "hour.html", Diarization(turns, 3600.0, "hour")), ready="shown"
+    )
     assert page.locator(".turn").count() == 600
     took = page.evaluate("""() => {
         const begun = performance.now();

@@ -4,6 +4,8 @@ Somebody new gets a name on a second or two of speech, and a name that was given
 be labelled better than what came before: from time to time the windows labelled so far are clustered as those
 of a file are. Each cluster is the speaker's who has most of it, one to one. Who is left without a cluster was
 another one's voice and is set aside: nothing joins them any more, unless somebody new sounds like them.
+
+Unlike the `representatives` of a result no window remembers its row, so that what is held does not grow.
 """
 
 from __future__ import annotations
@@ -103,6 +105,8 @@ def one_to_one(common: NDArray[np.int64]) -> dict[int, int]:
     """Which row each column belongs to: pairs of a row and a column, the highest counts first.
 
     common : (rows, columns) counts; none belongs where the count is 0
+
+    The best pairs in sum, as elsewhere, do as well, but importing scipy for them would hold up a push.
     """
     owner: dict[int, int] = {}
     for place in np.argsort(-common, axis=None, kind="stable").tolist():
